@@ -1,0 +1,1 @@
+"""Sources, splits, decoding, loading and synthetic lesions."""

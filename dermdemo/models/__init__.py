@@ -1,0 +1,1 @@
+"""Encoder, decoder, VAE and classifier, and the checkpoints they live in."""

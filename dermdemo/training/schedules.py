@@ -1,0 +1,30 @@
+"""Learning rate and beta as functions of progress; nothing here keeps state."""
+
+from __future__ import annotations
+
+import math
+
+from dermdemo.config import Warmup
+
+
+def cosine_lr(epoch: float, *, epochs: int, warmup: float, floor: float = 0.01) -> float:
+    """Multiplier of the base learning rate at fractional `epoch`: linear warm-up, then cosine to `floor`."""
+    warmup = min(warmup, epochs / 2)
+    if epoch < warmup:
+        return max((epoch + 1e-8) / warmup, 1e-3)
+    progress = min((epoch - warmup) / max(epochs - warmup, 1e-8), 1.0)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def kl_beta(epoch: float, *, epochs: int, beta: float, warmup: Warmup, fraction: float, cycles: int) -> float:
+    """Weight of the KL term at fractional `epoch`.
+
+    ``none``: beta throughout. ``linear``: 0 to beta over the first `fraction` of training.
+    ``cyclical``: `cycles` ramps, each rising over `fraction` of its cycle (Fu et al. 2019).
+    """
+    if warmup == "none":
+        return beta
+    progress = epoch / epochs
+    if warmup == "cyclical":
+        progress = (progress * cycles) % 1.0 if progress < 1 else 1.0
+    return beta * min(progress / fraction, 1.0)
