@@ -5,7 +5,7 @@ the bytes are, the one exception that leaves is `ImageError`, whose text is fit 
 
 Memory: with the default `max_side` a file of the largest accepted size (50 MB, 50 million pixels) takes
 some 500 MB for a moment; a photograph of 12 million pixels about 60 MB. With `max_side=None` the largest
-takes up to 1.2 GB.
+takes up to 1 GB.
 
 Importing this module registers the HEIC plugin and makes two process-wide settings of Pillow firm: its
 decompression bomb warning is an error, and truncated files are never padded.

@@ -14,9 +14,10 @@ from dermdemo.errors import DataError
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-GroupArray = npt.NDArray[Any]
+GroupArray = npt.NDArray[np.str_]
 
 SUM_TOLERANCE = 1e-3  # rows stored in half precision may miss 1 by this much
+MISSING = ("", "nan", "None", "<NA>", "NaT")  # how an absent name reads as text
 
 
 def finite_or_none(value: float | np.floating[Any]) -> float | None:
@@ -86,16 +87,17 @@ def check_probabilities(probs: npt.ArrayLike, n_rows: int, n_classes: int) -> Fl
     return array
 
 
-def check_groups(groups: npt.ArrayLike, n_rows: int) -> GroupArray:
-    """Lesion (or patient) of every image, (N,). Raises DataError on a wrong length or an empty group."""
+def check_groups(groups: npt.ArrayLike, n_rows: int, what: str = "lesion") -> GroupArray:
+    """Name of the lesion (or patient) of every image as text, (N,); `what` names it in messages.
+
+    Raises:
+        DataError: wrong length, or an image without a name.
+    """
     array = np.asarray(groups)
     if array.shape != (n_rows,):
-        raise DataError(f"There must be one lesion per image, ({n_rows},); got {array.shape}.")
-    if array.dtype.kind == "O":
-        missing = [g is None or g != g or g == "" for g in array]
-        array = array.astype(str)
-    else:
-        missing = list((array != array) | (array == "" if array.dtype.kind == "U" else False))
-    if any(missing):
-        raise DataError(f"{sum(missing)} images have no lesion name; give each such image a name of its own.")
-    return array
+        raise DataError(f"There must be one {what} name per image, ({n_rows},); got {array.shape}.")
+    names = array.astype(str)
+    missing = int(np.isin(names, MISSING).sum())
+    if missing:
+        raise DataError(f"{missing} images have no {what} name; give each such image a name of its own.")
+    return names

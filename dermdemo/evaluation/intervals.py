@@ -107,7 +107,7 @@ def group_bootstrap(
     note = ONE_LESION if data.n_groups < 2 else None
     out = {}
     for name in metric_fns:
-        estimate = finite_or_none(point[name][0])
+        estimate = finite_or_none(point[name][0, 0])
         low, high, undefined = _percentiles(draws[name][0], level, skip=estimate is None or note is not None)
         out[name] = Interval(
             estimate=estimate,
@@ -141,7 +141,7 @@ def paired_difference(
     note = ONE_LESION if data.n_groups < 2 else None
     out = {}
     for name in metric_fns:
-        estimate = finite_or_none(point[name][0] - point[name][1])
+        estimate = finite_or_none(point[name][0, 0] - point[name][1, 0])
         difference = draws[name][0] - draws[name][1]
         skip = estimate is None or note is not None
         low, high, undefined = _percentiles(difference, level, skip=skip)

@@ -92,7 +92,8 @@ def malignant_indices(classes: Sequence[str]) -> tuple[int, ...]:
 
 def malignant_score(probs: FloatArray, indices: Sequence[int]) -> FloatArray:
     """Summed probability of the malignant classes, (N, K) -> (N,) in [0, 1]."""
-    return np.clip(probs[:, list(indices)].sum(axis=1), 0.0, 1.0)
+    score: FloatArray = np.clip(probs[:, list(indices)].sum(axis=1), 0.0, 1.0)
+    return score
 
 
 def set_thresholds(

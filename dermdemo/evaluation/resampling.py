@@ -27,7 +27,12 @@ Values = dict[str, FloatArray]  # metric -> (models, resamples), NaN where undef
 
 @dataclass(frozen=True, eq=False)
 class BootstrapData:
-    """Checked input of a bootstrap: labels, one stack of probabilities (S, N, K) per model, lesion index per image."""
+    """Checked input of a bootstrap.
+
+    Attributes:
+        y: (N,) class indices. models: one (S, N, K) stack of probabilities per model, S seeds each.
+        group: (N,) lesion index of each image, in [0, n_groups).
+    """
 
     y: IntArray
     models: tuple[FloatArray, ...]

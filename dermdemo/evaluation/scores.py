@@ -49,12 +49,14 @@ class WeightedScores:
     @cached_property
     def total(self) -> FloatArray:
         """(B,) sum of the weights."""
-        return self.weights.sum(axis=1)
+        total: FloatArray = self.weights.sum(axis=1)
+        return total
 
     @cached_property
     def predicted(self) -> IntArray:
         """(N,) most probable class; the lower index wins a tie."""
-        return self.probs.argmax(axis=1)
+        predicted: IntArray = self.probs.argmax(axis=1)
+        return predicted
 
     @cached_property
     def confusion(self) -> FloatArray:
@@ -91,13 +93,9 @@ class WeightedScores:
     @cached_property
     def class_ece(self) -> FloatArray:
         """(B, K) calibration error of each class's own probability, equal-width bins."""
-        bins = bin_of(self.probs)  # (N, K)
         error = np.eye(self.probs.shape[1])[self.y] - self.probs  # (N, K)
-        columns = [
-            np.abs(sum_by(self.weights, bins[:, k], N_BINS, error[:, k])).sum(axis=1)
-            for k in range(self.probs.shape[1])
-        ]
-        return np.stack(columns, axis=1) / self.total[:, None]
+        columns = [_absolute_sum(self.weights, p, e) for p, e in zip(self.probs.T, error.T, strict=True)]
+        return ratio(np.stack(columns, axis=1), self.total[:, None])
 
 
 Metric = Callable[[WeightedScores], FloatArray]
@@ -106,7 +104,8 @@ Metric = Callable[[WeightedScores], FloatArray]
 def ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Elementwise division; NaN, without a warning, where the denominator is 0."""
     out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=out, where=denominator != 0)
+    np.divide(numerator, denominator, out=out, where=denominator != 0)
+    return out
 
 
 def sum_by(weights: FloatArray, index: IntArray, size: int, values: FloatArray | None = None) -> FloatArray:
@@ -122,6 +121,18 @@ def sum_by(weights: FloatArray, index: IntArray, size: int, values: FloatArray |
 def bin_of(p: FloatArray) -> IntArray:
     """Index of the equal-width bin of each probability; bins are (low, high], the first holds 0 too."""
     return np.clip(np.ceil(p * N_BINS).astype(np.int64) - 1, 0, N_BINS - 1)
+
+
+def _absolute_sum(weights: FloatArray, p: FloatArray, error: FloatArray) -> FloatArray:
+    """Sum over the bins of p of |weighted sum of error|: (B, N), (N,), (N,) -> (B,)."""
+    total: FloatArray = np.abs(sum_by(weights, bin_of(p), N_BINS, error)).sum(axis=1)
+    return total
+
+
+def _mean_over(values: FloatArray, present: BoolArray) -> FloatArray:
+    """Mean of the columns of the present classes, (B, K), (K,) -> (B,); NaN if one of them is undefined."""
+    mean: FloatArray = values[:, present].mean(axis=1)
+    return mean
 
 
 def rank_auc(score: FloatArray, positive: BoolArray, weights: FloatArray) -> FloatArray:
@@ -141,22 +152,22 @@ def rank_auc(score: FloatArray, positive: BoolArray, weights: FloatArray) -> Flo
 
 def accuracy(s: WeightedScores) -> FloatArray:
     """(B,) share of images whose most probable class is the true one."""
-    return s.confusion.trace(axis1=1, axis2=2) / s.total
+    return ratio(s.confusion.trace(axis1=1, axis2=2), s.total)
 
 
 def balanced_accuracy(s: WeightedScores) -> FloatArray:
     """(B,) mean sensitivity over the classes present in `y`."""
-    return s.recall[:, s.present].mean(axis=1)
+    return _mean_over(s.recall, s.present)
 
 
 def macro_auc(s: WeightedScores) -> FloatArray:
     """(B,) mean one-vs-rest AUC over the classes present in `y`."""
-    return s.auc[:, s.present].mean(axis=1)
+    return _mean_over(s.auc, s.present)
 
 
 def macro_f1(s: WeightedScores) -> FloatArray:
     """(B,) mean F1 over the classes present in `y`."""
-    return s.f1[:, s.present].mean(axis=1)
+    return _mean_over(s.f1, s.present)
 
 
 def mcc(s: WeightedScores) -> FloatArray:
@@ -178,7 +189,8 @@ def brier(s: WeightedScores) -> FloatArray:
     Source: Brier 1950.
     """
     target = np.eye(s.probs.shape[1])[s.y]
-    return s.weights @ ((s.probs - target) ** 2).sum(axis=1) / s.total
+    distance: FloatArray = ((s.probs - target) ** 2).sum(axis=1)
+    return s.weights @ distance / s.total
 
 
 def nll(s: WeightedScores) -> FloatArray:
@@ -196,7 +208,7 @@ def ece(s: WeightedScores) -> FloatArray:
     """
     confidence = s.probs.max(axis=1)
     error = (s.predicted == s.y) - confidence
-    return np.abs(sum_by(s.weights, bin_of(confidence), N_BINS, error)).sum(axis=1) / s.total
+    return _absolute_sum(s.weights, confidence, error) / s.total
 
 
 def classwise_ece(s: WeightedScores) -> FloatArray:
@@ -204,7 +216,7 @@ def classwise_ece(s: WeightedScores) -> FloatArray:
 
     Biased upward on small sets, like `ece`. Source: Kull et al. 2019 (1910.12656), eq. 3.
     """
-    return s.class_ece[:, s.present].mean(axis=1)
+    return _mean_over(s.class_ece, s.present)
 
 
 STANDARD_METRICS: Mapping[str, Metric] = MappingProxyType(
@@ -227,7 +239,7 @@ def class_metrics(classes: tuple[str, ...]) -> dict[str, Metric]:
     """Sensitivity, specificity and AUC of each class, named ``sensitivity:mel`` and so on."""
 
     def column(attribute: str, k: int) -> Metric:
-        return lambda s: getattr(s, attribute)[:, k]  # type: ignore[no-any-return]
+        return lambda s: getattr(s, attribute)[:, k]
 
     kinds = {"sensitivity": "recall", "specificity": "specificity", "auc": "auc"}
     return {

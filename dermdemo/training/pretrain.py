@@ -1,0 +1,203 @@
+"""Stage I: train the VAE (or the plain autoencoder) on unlabelled images.
+
+Train and val lesions only: calib and test never enter. Terms are nats per image; PSNR and SSIM are
+of the reconstruction from mu for validation, from a sample during training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from PIL import Image
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from dermdemo.config import PretrainConfig
+from dermdemo.data.loader import LESION_VIEWS, PixelStore, epoch_batches, shard, to_float
+from dermdemo.data.sources import LesionTable
+from dermdemo.data.splits import Split
+from dermdemo.models.vae import VAE, Posterior
+from dermdemo.runtime import generator
+from dermdemo.training.losses import ELBOTerms, free_bits_kl, gaussian_kl, gaussian_nll, laplace_nll, sigma_nll
+from dermdemo.training.schedules import kl_beta
+from dermdemo.types import InputSpec
+
+ACTIVE_VARIANCE = 0.01
+VARIANCE_MOMENTUM = 0.95
+GRID_IMAGES = 8
+
+
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB for images in [0, 1]."""
+    return -10 * math.log10(max(mse, 1e-12))
+
+
+class PretrainTask:
+    """What the loop needs to know of Stage I."""
+
+    stage = "pretrain"
+    forward_methods = ("encode", "decode")
+    selects_on = "loss"
+
+    def __init__(self, config: PretrainConfig, table: LesionTable, split: Split, fabric: Fabric) -> None:
+        self.config, self.table, self.split, self.fabric = config, table, split, fabric
+        torch.manual_seed(config.seed)
+        self.module = VAE(config.encoder, latent=config.latent, size=config.size,
+                          layer_scale=config.layer_scale, ae=config.ae)
+        self.train_rows = split.rows("train")
+        self.val_rows = split.rows("val")[:config.val_limit]
+
+    # -- set-up
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        wide = [p for p in self.module.parameters() if p.ndim > 1]
+        narrow = [p for p in self.module.parameters() if p.ndim <= 1]
+        return [{"params": wide, "lr": self.config.lr, "weight_decay": self.config.weight_decay},
+                {"params": narrow, "lr": self.config.lr, "weight_decay": 0.0}]
+
+    def data_summary(self) -> dict[str, Any]:
+        return {"name": self.table.name, "hash": self.table.data_hash(), "split_hash": self.split.hash,
+                "train_images": len(self.train_rows), "val_images": len(self.val_rows)}
+
+    def start_phase(self, size: int) -> None:
+        spec = InputSpec(size=size)
+        self.pixels = 3 * size * size
+        self.train_store = PixelStore(self.table, self.train_rows, spec)
+        self.val_store = PixelStore(self.table, self.val_rows, spec)
+
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train_rows) / (self.config.batch_size * self.fabric.world_size))
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        return epoch_batches(len(self.train_rows), self.config.batch_size, seed=self.config.seed, epoch=epoch,
+                             rank=self.fabric.global_rank, world=self.fabric.world_size)
+
+    def beta(self, progress: float) -> float:
+        c = self.config
+        if c.ae:
+            return 0.0
+        return kl_beta(progress, epochs=c.epochs, beta=c.beta, warmup=c.kl_warmup,
+                       fraction=c.kl_warmup_fraction, cycles=c.kl_cycles)
+
+    # -- one step
+    def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
+                      ) -> tuple[Tensor, dict[str, Tensor]]:
+        g = generator("view", self.config.seed, epoch, step, self.fabric.global_rank)
+        x = to_float(self.train_store.batch(batch).to(self.fabric.device))
+        x = LESION_VIEWS(x, g).contiguous(memory_format=torch.channels_last)
+        noise = torch.randn((len(x), self.config.latent), generator=g).to(x.device)
+        x_hat, q = model(x, noise)
+        mse = (x_hat - x).square().mean()
+        terms = self._terms(x, x_hat, q, mse, self.beta(progress))
+        with torch.no_grad():
+            ssim = structural_similarity_index_measure(x_hat.clamp(0, 1), x, data_range=1.0)
+            self._track_variance(mse.detach())
+        logs = {"rec": terms.rec, "kl": terms.kl, "mse": mse, "ssim": ssim, "loss": terms.loss}
+        return terms.loss / self.pixels, logs  # nats per pixel value, so that clipping knows its scale
+
+    def _terms(self, x: Tensor, x_hat: Tensor, q: Posterior, mse: Tensor, beta: float) -> ELBOTerms:
+        kl = gaussian_kl(q.mu, q.logvar)
+        if self.config.likelihood == "sigma":
+            shared = self.fabric.all_reduce(mse.detach().clone(), reduce_op="mean")
+            rec = sigma_nll(mse, self.pixels, shared)
+        elif self.config.likelihood == "gaussian":
+            rec = gaussian_nll(mse * self.pixels, self.pixels, self.config.sigma**2)
+        else:
+            rec = laplace_nll((x_hat - x).abs().mean() * self.pixels, self.pixels, self.config.sigma)
+        if self.config.ae:
+            return ELBOTerms(rec, rec, torch.zeros_like(rec))
+        return ELBOTerms(rec + beta * free_bits_kl(kl, self.config.free_bits), rec, kl.sum(1).mean())
+
+    def _track_variance(self, mse: Tensor) -> None:
+        """Running decoder variance, frozen for evaluation."""
+        shared = self.fabric.all_reduce(mse.clone(), reduce_op="mean")
+        buffer = self.module.noise_variance
+        fresh = bool(buffer == 1)
+        buffer.copy_(shared if fresh else VARIANCE_MOMENTUM * buffer + (1 - VARIANCE_MOMENTUM) * shared)
+
+    # -- measuring
+    def train_metrics(self, model: Any, sums: Mapping[str, Tensor], count: int, epoch: int) -> dict[str, Any]:
+        """Means over the epoch's augmented batches, in training mode: cheaper than a second pass."""
+        if not sums:
+            return {}
+        means = {k: float(v) / count for k, v in sums.items()}
+        return means | {"psnr": psnr(means["mse"])}
+
+    @torch.no_grad()
+    def validate(self, model: Any, epoch: int) -> dict[str, Any]:
+        """Negative ELBO at full beta with sigma frozen, one noise draw per image, seeded by its position."""
+        mine = shard(len(self.val_rows), self.fabric.global_rank, self.fabric.world_size)
+        dims = self.config.latent
+        totals = torch.zeros(5, dtype=torch.float64)  # rec, kl, sse of mu, ssim, images
+        per_dim = torch.zeros((3, dims), dtype=torch.float64)  # kl, sum mu, sum mu^2
+        for batch in mine.split(self.config.batch_size):
+            x = to_float(self.val_store.batch(batch).to(self.fabric.device))
+            x = x.contiguous(memory_format=torch.channels_last)
+            q = model.encode(x)
+            noise = torch.stack([torch.randn(dims, generator=generator("noise", int(k))) for k in batch])
+            sampled = model.decode(self.module.sample(q, noise=noise), x.shape[-1]).float()
+            x_hat = model.decode(q.mu, x.shape[-1]).float()
+            kl = gaussian_kl(q.mu, q.logvar)
+            ssim = structural_similarity_index_measure(x_hat, x, data_range=1.0, reduction="none")
+            sse = (x_hat - x).square().sum((1, 2, 3))
+            totals += torch.stack([self._val_nll(x, sampled).sum(), kl.sum(), sse.sum(), ssim.sum(),
+                                   torch.tensor(float(len(x)), device=x.device)]).double().cpu()
+            per_dim += torch.stack([kl.sum(0), q.mu.sum(0), q.mu.square().sum(0)]).double().cpu()
+        totals = self.fabric.all_reduce(totals, reduce_op="sum").cpu()
+        per_dim = self.fabric.all_reduce(per_dim, reduce_op="sum").cpu()
+        return self._val_record(totals, per_dim)
+
+    def _val_nll(self, x: Tensor, x_hat: Tensor) -> Tensor:
+        if self.config.likelihood == "l1":
+            return laplace_nll((x_hat - x).abs().sum((1, 2, 3)), self.pixels, self.config.sigma)
+        variance = self.module.noise_variance if self.config.likelihood == "sigma" else self.config.sigma**2
+        return gaussian_nll((x_hat - x).square().sum((1, 2, 3)), self.pixels, variance)
+
+    def _val_record(self, totals: Tensor, per_dim: Tensor) -> dict[str, Any]:
+        n = float(totals[4])
+        rec, kl, mse, ssim = (totals[:4] / n).tolist()
+        mse /= self.pixels
+        variance = per_dim[2] / n - (per_dim[1] / n).square()
+        weight = 0.0 if self.config.ae else self.config.beta
+        return {"loss": rec + weight * kl, "rec": rec, "kl": kl, "mse": mse, "psnr": psnr(mse), "ssim": ssim,
+                "kl_per_dim": (per_dim[0] / n).tolist(), "active_units": int((variance > ACTIVE_VARIANCE).sum()),
+                "noise_variance": float(self.module.noise_variance)}
+
+    # -- after an epoch
+    @torch.no_grad()
+    def after_epoch(self, model: Any, epoch: int, folder: Path, record: Mapping[str, Any]) -> None:
+        """Every `grid_every` epochs, and at the end: originals above their reconstructions."""
+        if epoch % self.config.grid_every and epoch != self.config.epochs:
+            return
+        count = min(GRID_IMAGES, len(self.val_rows))
+        x = to_float(self.val_store.batch(torch.arange(count)).to(self.fabric.device))
+        x_hat = self.module.reconstruct(x).float()
+        rows = torch.cat([torch.cat(list(part), 2) for part in (x, x_hat)], 1)  # (3, 2S, count*S)
+        pixels = rows.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+        (folder / "grids").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / "grids" / f"epoch-{epoch:04d}.png")
+
+    def warnings(self, history: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        return vae_warnings(history, latent=self.config.latent, ae=self.config.ae)
+
+
+def vae_warnings(history: list[dict[str, Any]], *, latent: int, ae: bool) -> list[tuple[str, str]]:
+    """Names what is wrong with a Stage I run so far: ``kl-vanishing``, ``divergence``."""
+    found = []
+    trained = [h for h in history if h["epoch"] > 0]
+    if not trained:
+        return []
+    last = trained[-1]
+    if not ae and (last["val"]["kl"] < 1.0 or last["val"]["active_units"] < 0.02 * latent):
+        found.append(("kl-vanishing", f"The KL term is {last['val']['kl']:.2f} nats with "
+                      f"{last['val']['active_units']} of {latent} dimensions in use: the decoder ignores the "
+                      "latent. Try a longer KL warm-up, a smaller beta, or free bits."))
+    same_size = [h["val"]["rec"] for h in trained if h["size"] == last["size"]]
+    if len(same_size) >= 3 and same_size[-1] > min(same_size) + 0.1 * abs(min(same_size)):
+        found.append(("divergence", "The validation reconstruction term has risen by more than 10 % above its best: "
+                      "training diverges. Lower the learning rate."))
+    return found
