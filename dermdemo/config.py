@@ -195,6 +195,7 @@ class FinetuneConfig(RunConfig):
     views: int = 4
     label_fraction: float = 1.0
     early_stopping: int = 0
+    layer_scale: float = 1e-6
     train_eval_limit: int = 2000
 
     def __post_init__(self) -> None:

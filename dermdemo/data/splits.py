@@ -48,6 +48,12 @@ class Fingerprints:
     thumbs: np.ndarray
     unreadable: dict[int, str]
 
+    def take(self, keep: Sequence[bool]) -> Fingerprints:
+        """Those of the kept rows, renumbered."""
+        kept = [i for i, k in enumerate(keep) if k]
+        unreadable = {new: self.unreadable[old] for new, old in enumerate(kept) if old in self.unreadable}
+        return Fingerprints(self.hashes[kept], self.thumbs[kept], unreadable)
+
 
 @dataclass(frozen=True)
 class Split:

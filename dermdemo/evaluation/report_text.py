@@ -75,9 +75,10 @@ def _class_table(report: EvaluationReport) -> list[str]:
 def _class_row(report: EvaluationReport, c: ClassMetrics, width: int) -> str:
     sensitivity = with_interval(report.intervals[f"sensitivity:{c.name}"])
     auc = with_interval(report.intervals[f"auc:{c.name}"])
+    rates = [number(v) for v in (c.f1, c.ece, c.prevalence, c.mean_probability)]
     return (
         f"{c.name:<{width}}{c.n_images:>7}{c.n_lesions or 0:>8}  {sensitivity:<23}"
-        f"{number(c.specificity):>11}  {auc:<23}{number(c.f1):>6}{number(c.ece):>7}{number(c.prevalence):>7}{number(c.mean_probability):>7}"
+        f"{number(c.specificity):>11}  {auc:<23}{rates[0]:>6}{rates[1]:>7}{rates[2]:>7}{rates[3]:>7}"
     )
 
 

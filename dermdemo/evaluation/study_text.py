@@ -119,13 +119,13 @@ def _paired(paired: PairedComparison, names: Sequence[str]) -> list[str]:
     lines = [
         f"Paired on {paired.split}: {paired.n_images} images of {paired.n_lesions} lesions; "
         "95 % intervals by bootstrap over lesions; temperature 1",
-        f"{'':<26}{names[0]:<26}{names[1]:<26}{'A - B':<28}{'share > 0':>9}",
+        f"{'(↓ lower is better)':<22}{names[0]:<24}{names[1]:<24}{'A - B':<28}{'share > 0':>9}",
     ]
     for key, difference in paired.differences.items():
-        label = f"{key} (lower is better)" if key in LOWER_IS_BETTER else key
+        label = f"{key} ↓" if key in LOWER_IS_BETTER else key
         a, b = (with_interval(i[key]) for i in paired.intervals)
         share = number(difference.share_above_zero, 2)
-        lines.append(f"{label:<26.26}{a:<26}{b:<26}{_difference(difference):<28}{share:>9}")
+        lines.append(f"{label:<22}{a:<24}{b:<24}{_difference(difference):<28}{share:>9}")
     lines.append(
         f"McNemar, exact, one image of each of {m.n_lesions} lesions: only A right {m.only_a}, "
         f"only B right {m.only_b}, p = {m.p_value:.3g}"

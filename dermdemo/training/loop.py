@@ -28,7 +28,7 @@ from tqdm import tqdm
 import dermdemo
 from dermdemo.config import RunConfig
 from dermdemo.errors import ConfigError, TrainingError
-from dermdemo.runtime import resolve_device, resolve_precision, seed_everything
+from dermdemo.runtime import derived_seed, resolve_device, resolve_precision, seed_everything
 from dermdemo.training import events
 from dermdemo.training.schedules import cosine_lr
 
@@ -263,6 +263,7 @@ def _record(task: Task, model: Any, state: RunState, log: events.EventLog, recor
 def _train_epoch(task: Task, model: Any, optimizer: Any, config: RunConfig, fabric: Fabric, epoch: int,
                  size: int) -> events.Epoch:
     model.train()
+    torch.manual_seed(derived_seed("epoch", config.seed, epoch, fabric.global_rank))  # dropout, drop path
     sums: dict[str, Tensor] = {}
     count, steps, start = 0, task.steps_per_epoch(), time.perf_counter()
     bar = tqdm(task.batches(epoch), total=steps, desc=f"epoch {epoch}/{config.epochs} at {size} px", leave=False,

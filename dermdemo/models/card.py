@@ -1,0 +1,117 @@
+"""MODEL_CARD.md, written from meta.json and from nothing else.
+
+In the spirit of Mitchell et al. 2019 (model cards), CLEAR Derm and TRIPOD+AI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dermdemo import RESEARCH_NOTICE
+from dermdemo.diagnoses import full_name
+from dermdemo.models.checkpoint import CheckpointMeta
+
+CARD_FILE = "MODEL_CARD.md"
+HAM10000_LICENCE = ("CC BY-NC-SA 4.0, inherited from HAM10000 (Tschandl, Rosendahl, Kittler 2018): research use, "
+                    "attribution")
+TINY_IMAGENET_LICENCE = "research use, inherited from Tiny-ImageNet-200, a subset of ImageNet-1k (ILSVRC)"
+LIMITS = """## Intended use and limits
+
+Research on representations of skin lesions, and teaching. {notice}
+
+- HAM10000 carries no skin-tone labels and comes from two sites (Vienna, Queensland); performance on
+  darker skin, other cameras, clinical (non-dermoscopic) photographs and other diagnoses is unknown.
+- The copy used here is 200 x 150 px; larger inputs are upsampled views of it. Published figures on
+  600 x 450 px originals are no like-for-like comparison.
+- Probabilities are calibrated for the class frequencies of the calibration split, not for a clinic's.
+"""
+
+
+def data_licence(source: str) -> str:
+    """Licence that weights inherit from the data set they were trained on."""
+    name = source.lower()
+    if "ham10000" in name:
+        return HAM10000_LICENCE
+    if "tiny_imagenet" in name or "tiny-imagenet" in name:
+        return TINY_IMAGENET_LICENCE
+    if name.startswith("synthetic"):
+        return "no restriction: synthetic images made by this package"
+    return f"as the data set '{source}' allows; check its terms before sharing"
+
+
+def write_card(folder: Path, meta: CheckpointMeta) -> None:
+    """Write the card beside meta.json."""
+    (folder / CARD_FILE).write_text(render_card(meta), encoding="utf-8")
+
+
+def render_card(meta: CheckpointMeta) -> str:
+    """The card as Markdown."""
+    sections = [f"# {meta.name}\n\n> {RESEARCH_NOTICE}\n", _identity(meta), _training(meta)]
+    if "test" in meta.metrics:
+        sections.append(_test(meta))
+    sections.append(LIMITS.format(notice=RESEARCH_NOTICE))
+    return "\n".join(sections)
+
+
+def _row(name: str, value: Any) -> str:
+    return f"| {name} | {value} |"
+
+
+def _identity(meta: CheckpointMeta) -> str:
+    rows = [_row("kind", meta.kind if meta.arm is None else f"{meta.kind}, arm `{meta.arm}`"),
+            _row("encoder", meta.encoder), _row("encoder's weights", meta.origin_text),
+            _row("input", f"{meta.input.size} px, crop `{meta.input.crop}`, RGB")]
+    if meta.latent:
+        rows.append(_row("latent", f"{meta.latent} dimensions, Gaussian"))
+    if meta.classes:
+        rows.append(_row("classes", "; ".join(full_name(c) for c in meta.classes)))
+        rows.append(_row("trained stages", f"last {meta.unfrozen_stages} of 4, and the head"))
+    if meta.temperature is not None:
+        rows.append(_row("temperature", f"{meta.temperature:.3f}, fitted on calib"))
+    rows += [_row(f"borrowed {b.part}", f"`{b.checkpoint}`, SHA-256 `{b.sha256}`") for b in meta.base]
+    rows += [_row(f"{part}.safetensors", f"SHA-256 `{sha}`") for part, sha in meta.files.items()]
+    rows.append(_row("licence", meta.licence))
+    return "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+def _training(meta: CheckpointMeta) -> str:
+    data, spent = meta.data, meta.spent
+    lines = ["## Training", "", f"- Data: {data['name']}, {data['images']} images, {data['groups']} groups; "
+             f"data hash `{data['hash'][:16]}`" + (f", split hash `{meta.split_hash[:16]}`" if meta.split_hash else ""),
+             f"- Spent: {spent['epochs']} epochs (schedule {spent['schedule']}, px x epochs), {spent['hours']:.2f} hours "
+             f"on {spent['hardware']}; seed {meta.seed}"]
+    val = meta.metrics.get("training", {}).get("val", {})
+    lines += [f"- Validation at the end: {_figures(val)}", ""]
+    return "\n".join(lines)
+
+
+def _figures(values: Mapping[str, Any]) -> str:
+    numbers = {k: v for k, v in values.items() if isinstance(v, (int, float))}
+    return ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in numbers.items())
+
+
+def _test(meta: CheckpointMeta) -> str:
+    """Test figures beside the pixel baseline, and in words who wins."""
+    test, baseline = meta.metrics["test"], meta.metrics.get("baseline")
+    head = "| metric | this model (95 % interval) |" + (" PCA-64 of pixels + logistic regression |" if baseline else "")
+    lines = [f"## Test split ({test['n_images']} images of {test['n_lesions']} lesions, read {test['readings']} time"
+             f"{'s' if test['readings'] != 1 else ''})", "", head, "|---|---|" + ("---|" if baseline else "")]
+    for name, entry in test["figures"].items():
+        cell = f"{entry['estimate']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
+        beside = f" {baseline[name]:.3f} |" if baseline and name in baseline else (" |" if baseline else "")
+        lines.append(f"| {name.replace('_', ' ')} | {cell} |{beside}")
+    lines.append("")
+    if baseline:
+        lines += [_verdict(test["figures"], baseline), ""]
+    return "\n".join(lines)
+
+
+def _verdict(figures: Mapping[str, Any], baseline: Mapping[str, float]) -> str:
+    """One sentence on whether the model beats the baseline; losing is said as plainly as winning."""
+    names = [n for n in ("balanced_accuracy", "macro_auc") if n in figures and n in baseline]
+    lost = [n.replace("_", " ") for n in names if figures[n]["estimate"] <= baseline[n]]
+    if lost:
+        return f"**This arm does not beat the pixel baseline in {' and '.join(lost)}.**"
+    return f"The arm beats the pixel baseline in {' and '.join(n.replace('_', ' ') for n in names)}."

@@ -1,0 +1,179 @@
+"""Stage II: train the head and the last stages on labels, with focal loss, for a fixed number of epochs.
+
+Whatever lies below the first trained stage is computed once per augmentation view and kept in fp16;
+with all stages trained there is nothing to keep, and every step draws a fresh view.
+`train` figures are measured in evaluation mode on un-augmented training images, so that the gaps
+between train and validation compare like with like.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from dermdemo.config import FinetuneConfig
+from dermdemo.data.loader import LESION_VIEWS, PixelStore, epoch_batches, shard, to_float
+from dermdemo.data.sources import LesionTable
+from dermdemo.data.splits import Split, label_subset
+from dermdemo.errors import DataError
+from dermdemo.models.classifier import Classifier
+from dermdemo.models.encoder import STAGES, Encoder
+from dermdemo.runtime import generator
+from dermdemo.training.losses import class_alpha, focal_loss
+from dermdemo.types import InputSpec
+
+EVAL_BATCH = 256
+
+
+class FinetuneTask:
+    """What the loop needs to know of Stage II."""
+
+    stage = "train"
+    forward_methods = ("forward_features",)
+    selects_on = "loss"
+
+    def __init__(self, config: FinetuneConfig, table: LesionTable, split: Split, fabric: Fabric, encoder: Encoder
+                 ) -> None:
+        self.config, self.table, self.split, self.fabric = config, table, split, fabric
+        labels = torch.tensor(table.labels())
+        labelled = [r for r in split.rows("train") if labels[r] >= 0]
+        self.train_rows = label_subset(table, labelled, config.label_fraction, seed=config.seed)
+        self.val_rows = [r for r in split.rows("val") if labels[r] >= 0][:config.val_limit]
+        if not self.train_rows or not self.val_rows:
+            raise DataError(f"'{table.name}' has no labelled images in train or in val: Stage II needs both.")
+        self.labels = labels
+        torch.manual_seed(config.seed)
+        self.module = Classifier(encoder, len(table.classes), hidden=config.hidden, dropout=config.dropout,
+                                 unfrozen=config.unfrozen_stages)
+        self.alpha = class_alpha(labels[self.train_rows], len(table.classes), config.alpha)
+
+    # -- set-up
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return self.module.parameter_groups(lr=self.config.lr, stage_lr=self.config.stage_lr,
+                                            decay=self.config.lr_decay, weight_decay=self.config.weight_decay)
+
+    def data_summary(self) -> dict[str, Any]:
+        return {"name": self.table.name, "hash": self.table.data_hash(), "split_hash": self.split.hash,
+                "train_images": len(self.train_rows), "val_images": len(self.val_rows),
+                "classes": list(self.table.classes)}
+
+    @property
+    def caches(self) -> bool:
+        """True if some of the network is frozen, so that its output can be kept."""
+        return self.config.unfrozen_stages < STAGES
+
+    def start_phase(self, size: int) -> None:
+        """Decode, and run the frozen part once over every view, the plain training images and val."""
+        spec = InputSpec(size=size)
+        self.module.eval()
+        self.store = PixelStore(self.table, self.train_rows, spec)
+        if self.caches:
+            self.views = [self._features(self.store, view) for view in range(self.config.views)]
+        order = torch.randperm(len(self.train_rows), generator=generator("train-eval", 0))
+        measured = sorted(order[:self.config.train_eval_limit].tolist())
+        plain = PixelStore(self.table, [self.train_rows[k] for k in measured], spec)
+        self.plain = self._features(plain), self.labels[plain.rows]
+        val = PixelStore(self.table, self.val_rows, spec)
+        self.val = self._features(val), self.labels[val.rows]
+
+    @torch.no_grad()
+    def _features(self, store: PixelStore, view: int | None = None) -> Tensor:
+        """Output of the frozen part for a whole store, fp16 on the CPU; `view` None is un-augmented."""
+        out = []
+        for batch in torch.arange(len(store)).split(EVAL_BATCH):
+            x = to_float(store.batch(batch).to(self.fabric.device))
+            if view is not None:
+                x = LESION_VIEWS(x, generator("view", self.config.seed, view, int(batch[0])))
+            with self.fabric.autocast():
+                out.append(self.module.frozen_part(x.contiguous(memory_format=torch.channels_last)).half().cpu())
+        return torch.cat(out)
+
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.train_rows) / (self.config.batch_size * self.fabric.world_size))
+
+    def batches(self, epoch: int) -> Iterator[Tensor]:
+        return epoch_batches(len(self.train_rows), self.config.batch_size, seed=self.config.seed, epoch=epoch,
+                             rank=self.fabric.global_rank, world=self.fabric.world_size)
+
+    def beta(self, progress: float) -> None:
+        return None
+
+    # -- one step
+    def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
+                      ) -> tuple[Tensor, dict[str, Tensor]]:
+        g = generator("step", self.config.seed, epoch, step, self.fabric.global_rank)
+        if self.caches:
+            choice = torch.randint(self.config.views, (len(batch),), generator=g)
+            features = torch.stack([self.views[int(v)][int(k)] for v, k in zip(choice, batch, strict=True)])
+            features = features.to(self.fabric.device).float()
+        else:
+            features = LESION_VIEWS(to_float(self.store.batch(batch).to(self.fabric.device)), g)
+        target = self.labels[[self.train_rows[int(k)] for k in batch]].to(features.device)
+        logits = model.forward_features(features.contiguous(memory_format=torch.channels_last)
+                                        if features.ndim == 4 else features)
+        loss = focal_loss(logits, target, gamma=self.config.gamma, alpha=self.alpha)
+        return loss, {"augmented_loss": loss}
+
+    # -- measuring
+    def train_metrics(self, model: Any, sums: Mapping[str, Tensor], count: int, epoch: int) -> dict[str, Any]:
+        """Evaluation-mode figures on un-augmented training images, and the augmented training loss."""
+        return self._measure(model, *self.plain) | {k: float(v) / count for k, v in sums.items()}
+
+    def validate(self, model: Any, epoch: int) -> dict[str, Any]:
+        return self._measure(model, *self.val)
+
+    @torch.no_grad()
+    def _measure(self, model: Any, features: Tensor, labels: Tensor) -> dict[str, Any]:
+        """Focal loss, NLL, accuracy, balanced accuracy over classes present; sharded over processes."""
+        classes = self.module.classes
+        sums = torch.zeros(2, dtype=torch.float64)
+        table = torch.zeros((2, classes), dtype=torch.float64)  # right, all
+        alpha = self.alpha if self.alpha is not None else torch.ones(classes)
+        for part in shard(len(labels), self.fabric.global_rank, self.fabric.world_size).split(EVAL_BATCH):
+            logits = model.forward_features(features[part].to(self.fabric.device).float()).cpu()
+            y = labels[part]
+            log_p = F.log_softmax(logits, 1).gather(1, y[:, None]).squeeze(1)
+            focal = -((1 - log_p.exp()).clamp_min(0) ** self.config.gamma) * log_p * alpha[y]
+            sums += torch.stack([focal.sum(), -log_p.sum()]).double()
+            table += torch.stack([torch.bincount(y[logits.argmax(1) == y], minlength=classes),
+                                  torch.bincount(y, minlength=classes)]).double()
+        sums = self.fabric.all_reduce(sums, reduce_op="sum").cpu()
+        right, total = self.fabric.all_reduce(table, reduce_op="sum").cpu()
+        present = total > 0
+        n = float(total.sum())
+        return {"loss": float(sums[0]) / n, "nll": float(sums[1]) / n, "accuracy": float(right.sum()) / n,
+                "balanced_accuracy": float((right[present] / total[present]).mean()), "n": int(n)}
+
+    # -- after an epoch
+    def after_epoch(self, model: Any, epoch: int, folder: Path, record: Mapping[str, Any]) -> None:
+        """Nothing to draw: the curves are in the events."""
+
+    def warnings(self, history: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        majority = float(torch.bincount(self.labels[self.val_rows]).max()) / len(self.val_rows)
+        return classifier_warnings(history, majority=majority)
+
+
+def classifier_warnings(history: list[dict[str, Any]], *, majority: float) -> list[tuple[str, str]]:
+    """Names what a Stage II run shows so far: ``overfitting``, ``underfitting``, ``constant-predictor``."""
+    if len(history) < 6:
+        return []
+    found = []
+    losses = [h["val"]["loss"] for h in history]
+    train = [h["train"]["loss"] for h in history]
+    if losses[-1] > 1.1 * min(losses) and train[-1] < 0.9 * train[losses.index(min(losses))]:
+        found.append(("overfitting", "Training loss keeps falling while validation loss is more than 10 % above its "
+                      "best: the model overfits."))
+    if min(losses[1:]) > 0.95 * losses[0]:
+        found.append(("underfitting", "Validation loss has hardly fallen since the start: the model underfits."))
+    balanced = history[-1]["val"]["balanced_accuracy"]
+    if abs(history[-1]["val"]["accuracy"] - majority) < 0.01 and balanced < 0.2:
+        found.append(("constant-predictor", f"Validation accuracy equals the share of the largest class "
+                      f"({majority:.3f}): the model predicts little else."))
+    return found
