@@ -1,6 +1,6 @@
 """`python -m dermdemo COMMAND ...`: arguments in, one call, an exit code out.
 
-Every command is a frozen dataclass of its arguments with a `run` method; heavy imports wait inside.
+The commands themselves are in `commands`.
 Exit codes: 0 done, 1 something failed (the sentence is on stderr), 2 wrong usage, 130 interrupted.
 """
 
@@ -9,61 +9,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
-from tyro.conf import OmitArgPrefixes, Positional
 
 from dermdemo import RESEARCH_NOTICE
-from dermdemo.config import PRESETS, FinetuneConfig, PretrainConfig, RunConfig, SupervisedConfig
+from dermdemo.commands import COMMANDS
+from dermdemo.config import PRESETS, RunConfig
 from dermdemo.errors import DermdemoError, TrainingError
-
-Source = Annotated[str, tyro.conf.arg(
-    metavar="SOURCE", help="Data set: a folder, CSV, zip beside its CSV, parquet shards, or synthetic[:N].")]
-
-
-@dataclass(frozen=True)
-class Pretrain:
-    """Stage I: train the VAE (--ae: the plain autoencoder) on unlabelled images."""
-
-    source: Positional[Source]
-    config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
-    out: Path = Path("runs/vae")
-    """Run folder: settings, events, checkpoints, grids of reconstructions."""
-    resume: bool = False
-    """Go on from the last checkpoint in --out."""
-    split_seed: int = 0
-    """Seed of the split by lesion."""
-
-    def run(self) -> int:
-        from dermdemo.training.runs import run_pretrain
-
-        print(run_pretrain(self.source, self.config, self.out, resume=self.resume, split_seed=self.split_seed))
-        return 0
-
-
-@dataclass(frozen=True)
-class PretrainSupervised:
-    """Pretrain an encoder with labels on any labelled source (the ImageNet stand-in)."""
-
-    source: Positional[Source]
-    config: OmitArgPrefixes[SupervisedConfig] = field(default_factory=SupervisedConfig)
-    out: Path = Path("runs/supervised")
-    """Run folder."""
-    resume: bool = False
-    """Go on from the last checkpoint in --out."""
-
-    def run(self) -> int:
-        from dermdemo.training.runs import run_supervised
-
-        print(run_supervised(self.source, self.config, self.out, resume=self.resume))
-        return 0
-
-
-COMMANDS: dict[str, type[Any]] = {"pretrain": Pretrain, "pretrain-supervised": PretrainSupervised}
-
 
 def overview() -> str:
     """The list of commands."""

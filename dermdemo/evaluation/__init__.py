@@ -2,5 +2,5 @@
 
 `scores` holds the arithmetic (vectorised over bootstrap resamples), `metrics` and `malignancy` the
 point results, `intervals` the uncertainty, `calibration` temperature and conformal sets, `report` one
-model on one split, `study` two training runs side by side. Nothing here imports torch or gradio.
+model on one split, `study` two training runs side by side. None of these imports torch or gradio.
 """

@@ -36,7 +36,8 @@ class Temperature:
     Attributes:
         value: T; logits are divided by it, so T > 1 softens.
         nll_before, nll_after: nats per image.
-        at_bound: the best T lies at or beyond the search range; do not trust it.
+        at_bound: an end of the search range does as well, as with logits that separate the classes
+            without error or that say nothing; do not trust the value.
     """
 
     value: float
@@ -91,7 +92,7 @@ def fit_temperature(y: npt.ArrayLike, logits: npt.ArrayLike, *, min_images: int 
         raise DataError("All calibration images have one class; a temperature needs at least two.")
 
     def loss(log_t: float) -> float:
-        return float(-log_softmax(z / exp(log_t), axis=1)[np.arange(len(labels)), labels].mean())
+        return float(np.abs(log_softmax(z / exp(log_t), axis=1)[np.arange(len(labels)), labels]).mean())
 
     low, high = log(TEMPERATURE_BOUNDS[0]), log(TEMPERATURE_BOUNDS[1])
     found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
@@ -101,7 +102,7 @@ def fit_temperature(y: npt.ArrayLike, logits: npt.ArrayLike, *, min_images: int 
         nll_before=loss(0.0),
         nll_after=loss(log_t),
         n_images=len(labels),
-        at_bound=min(log_t - low, high - log_t) < 1e-3,
+        at_bound=min(loss(low), loss(high)) <= loss(log_t) + 1e-6,
     )
 
 

@@ -119,7 +119,7 @@ def load_predictions(run: Path | str, split: str) -> StoredPredictions | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             y, logits, groups, image_id = (stored[key] for key in ("y", "logits", "groups", "image_id"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read or lacks an array; evaluate the run again.") from error

@@ -99,7 +99,7 @@ def _malignancy(report: EvaluationReport) -> list[str]:
             f"{f'{t.target_specificity:.0%} specificity on val':<26}"
             f"sensitivity {with_interval(report.intervals['malignant_sensitivity' + key])}, "
             f"specificity {with_interval(report.intervals['malignant_specificity' + key])}"
-            f" (score >= {t.value:.4f})"
+            f", cut {t.value:.4f}"
         )
     return [*lines, *_net_benefit(report)]
 

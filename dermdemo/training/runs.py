@@ -14,9 +14,10 @@ import torch
 from lightning_fabric import Fabric
 
 from dermdemo.config import Arm, FinetuneConfig, PretrainConfig, RunConfig, SupervisedConfig
+from dermdemo.data.readable import prepare
 from dermdemo.data.sources import LesionTable, load_source
-from dermdemo.data.splits import Split, fingerprint, make_split
-from dermdemo.errors import CheckpointError, ConfigError, DataError
+from dermdemo.data.splits import Split
+from dermdemo.errors import CheckpointError, ConfigError
 from dermdemo.models.card import data_licence, write_card
 from dermdemo.models.checkpoint import (CheckpointMeta, Parts, classifier_parts, encoder_parts, load_meta,
                                         save_checkpoint, vae_parts)
@@ -49,19 +50,6 @@ class RunRequest:
     @property
     def folder(self) -> Path:
         return self.store / (self.name or self.out.name)
-
-
-def prepare(source: str, *, split_seed: int) -> tuple[LesionTable, Split]:
-    """Load a source without its unreadable images, and split it by lesion."""
-    table = load_source(source)
-    prints = fingerprint(table)
-    if prints.unreadable:
-        if len(prints.unreadable) == len(table):
-            raise DataError(f"None of the {len(table)} images of '{table.name}' can be decoded.")
-        print(f"{len(prints.unreadable)} unreadable images are left out; `data audit` lists them.")
-        keep = [i not in prints.unreadable for i in range(len(table))]
-        table, prints = table.take(keep), prints.take(keep)
-    return table, make_split(table, seed=split_seed, prints=prints)
 
 
 def _begin(request: RunRequest, config: RunConfig, fabric: Fabric, stage: str, extra: dict[str, Any]) -> None:
@@ -166,7 +154,8 @@ def run_train(request: RunRequest, config: FinetuneConfig, *, arm: Arm, weights:
     fabric.launch()
     start, origin = arm_encoder(arm, weights, request.store, config, encoder)
     table, split = prepare(request.source, split_seed=request.split_seed)
-    _begin(request, config, fabric, "train", {"arm": arm, "weights": weights, "origin": origin.text})
+    _begin(request, config, fabric, "train", {"arm": arm, "weights": weights, "origin": origin.text,
+                                             "classes": list(table.classes)})
     if fabric.is_global_zero:
         split.save(request.out / "split.csv", table)
     task = FinetuneTask(config, table, split, fabric, start)

@@ -55,6 +55,7 @@ def test_overconfidence_is_cured_out_of_sample():
 def test_separable_logits_end_at_the_bound_and_say_so():
     y = np.arange(30) % 3
     assert fit_temperature(y, 5.0 * np.eye(3)[y]).at_bound
+    assert fit_temperature(y, np.random.default_rng(0).normal(size=(30, 3)) - 9 * np.eye(3)[y]).at_bound
 
 
 @settings(max_examples=30, deadline=None)

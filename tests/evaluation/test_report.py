@@ -92,7 +92,7 @@ def test_text_shows_identity_classes_and_notes(full):
     assert "net benefit at threshold" in text
     assert "Prediction sets at 95%" in text
     assert "biased upward" in text
-    assert max(map(len, text.splitlines())) <= 111
+    assert max(map(len, text.splitlines())) <= 110
 
 
 def test_the_same_seed_gives_the_same_report(make_scored):

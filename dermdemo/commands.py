@@ -1,0 +1,245 @@
+"""The commands: one frozen dataclass of arguments each, with a `run` that returns the exit code.
+
+Heavy imports (torch, scikit-learn, umap) wait inside `run`, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, Positional
+
+from dermdemo.config import Arm, DeviceName, FinetuneConfig, PretrainConfig, SupervisedConfig, environment
+
+Source = Annotated[str, tyro.conf.arg(
+    metavar="SOURCE", help="Data set: a folder, CSV, zip beside its CSV, parquet shards, or synthetic[:N].")]
+STORE = Path("runs/checkpoints")
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Stage I: train the VAE (--ae: the plain autoencoder) on unlabelled images."""
+
+    source: Positional[Source]
+    config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
+    out: Path = Path("runs/vae")
+    """Run folder: settings, events, training checkpoints, grids of reconstructions."""
+    store: Path = STORE
+    """Folder of finished checkpoints."""
+    name: str | None = None
+    """Name of the finished checkpoint in --store; by default that of --out."""
+    resume: bool = False
+    """Go on from the last training checkpoint in --out."""
+    split_seed: int = 0
+    """Seed of the split by lesion."""
+
+    def run(self) -> int:
+        from dermdemo.training.runs import RunRequest, run_pretrain
+
+        request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name,
+                             resume=self.resume, split_seed=self.split_seed)
+        print(run_pretrain(request, self.config))
+        return 0
+
+
+@dataclass(frozen=True)
+class PretrainSupervised:
+    """Pretrain an encoder with labels on any labelled source (the ImageNet stand-in)."""
+
+    source: Positional[Source]
+    config: OmitArgPrefixes[SupervisedConfig] = field(default_factory=SupervisedConfig)
+    out: Path = Path("runs/supervised")
+    """Run folder."""
+    store: Path = STORE
+    """Folder of finished checkpoints."""
+    name: str | None = None
+    """Name of the finished checkpoint in --store; by default that of --out."""
+    trunk_only: bool = False
+    """Store stem and stages 0 to 2 alone: enough for arms that train their last stage."""
+    resume: bool = False
+    """Go on from the last training checkpoint in --out."""
+
+    def run(self) -> int:
+        from dermdemo.training.runs import RunRequest, run_supervised
+
+        request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name, resume=self.resume)
+        print(run_supervised(request, self.config, ship_trunk_only=self.trunk_only))
+        return 0
+
+
+@dataclass(frozen=True)
+class Train:
+    """Stage II: train one arm's head and last stages with focal loss."""
+
+    source: Positional[Source]
+    arm: Arm
+    """Which encoder: vae, ae, imagenet, scratch (all random, all trained) or random (frozen below)."""
+    config: OmitArgPrefixes[FinetuneConfig] = field(default_factory=FinetuneConfig)
+    weights: str | None = None
+    """Where the encoder's weights come from: a checkpoint folder, a weights file, or timm (the hub)."""
+    encoder: str = "convnext_tiny"
+    """timm name of the encoder; must be that of the weights."""
+    out: Path | None = None
+    """Run folder; by default runs/ARM-arm."""
+    store: Path = STORE
+    """Folder of finished checkpoints; arms vae and ae find their encoder here."""
+    name: str | None = None
+    """Name of the finished checkpoint in --store; by default that of --out."""
+    resume: bool = False
+    """Go on from the last training checkpoint in --out."""
+    split_seed: int = 0
+    """Seed of the split by lesion."""
+
+    def run(self) -> int:
+        from dermdemo.training.runs import RunRequest, run_train
+
+        request = RunRequest(source=self.source, out=self.out or Path(f"runs/{self.arm}-arm"), store=self.store,
+                             name=self.name, resume=self.resume, split_seed=self.split_seed)
+        print(run_train(request, self.config, arm=self.arm, weights=self.weights, encoder=self.encoder))
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Evaluate a classifier on one split: figures, intervals, thresholds, net benefit."""
+
+    checkpoint: Positional[Path]
+    source: Positional[Source]
+    split: Literal["train", "val", "calib", "test"] = "test"
+    out: Path | None = None
+    """Write SPLIT_report.json, SPLIT_report.txt and SPLIT_predictions.npz here (for `compare`: the run folder)."""
+    save: bool = False
+    """Store test figures and the pixel baseline in the checkpoint's metadata and card."""
+    external: bool = False
+    """The source is not the data the model was trained on: score all of it (or its own split column)."""
+    resamples: int = 1000
+    """Bootstrap resamples over lesions."""
+    device: DeviceName = "auto"
+    json: bool = False
+    """Print the report as JSON."""
+
+    def run(self) -> int:
+        from dermdemo.evaluation.assess import assess, store_test
+
+        result = assess(self.checkpoint, self.source, split_name=self.split, device=self.device,
+                        external=self.external, n_resamples=self.resamples)
+        print(result.report.to_json() if self.json else result.report.to_text())
+        if result.readings:
+            print(f"test has now been read {result.readings} time(s) for this model on this machine", file=sys.stderr)
+        if self.out:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / f"{self.split}_report.json").write_text(result.report.to_json())
+            (self.out / f"{self.split}_report.txt").write_text(result.report.to_text())
+            result.predictions.save(self.out / f"{self.split}_predictions.npz")
+        if self.save and self.split == "test" and not self.external:
+            store_test(self.checkpoint, self.source, result)
+        return 0
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Compare two Stage II runs: the study's table, gaps, signatures, paired differences, curves."""
+
+    run_a: Positional[Path]
+    run_b: Positional[Path]
+    out: Path | None = None
+    """Write comparison.json, comparison.txt and curves.png here."""
+    resamples: int = 1000
+    """Bootstrap resamples over lesions."""
+    json: bool = False
+    """Print JSON instead of the table."""
+
+    def run(self) -> int:
+        from dermdemo.evaluation.history import load_history
+        from dermdemo.evaluation.study import compare_runs
+        from dermdemo.evaluation.study_figure import save_curves
+
+        table = compare_runs(self.run_a, self.run_b, n_resamples=self.resamples)
+        text = json.dumps(table.to_dict(), indent=2, allow_nan=False)
+        print(text if self.json else table.to_text())
+        if self.out:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / "comparison.json").write_text(text)
+            (self.out / "comparison.txt").write_text(table.to_text())
+            save_curves(load_history(self.run_a), load_history(self.run_b), self.out / "curves.png")
+        return 0
+
+
+@dataclass(frozen=True)
+class Embed:
+    """Write the atlas: latents, features, map coordinates and metadata of every lesion."""
+
+    source: Positional[Source]
+    checkpoints: Path = STORE
+    """Store with the VAE and the arms."""
+    out: Path | None = None
+    """Atlas folder; by default CHECKPOINTS/atlas."""
+    split_seed: int = 0
+    """Seed of the split by lesion; must be the one the VAE was trained with."""
+    seed: int = 0
+    """Seed of UMAP."""
+    device: DeviceName = "auto"
+
+    def run(self) -> int:
+        from dermdemo.analysis.embed import build_atlas
+        from dermdemo.data.readable import prepare
+
+        table, split = prepare(self.source, split_seed=self.split_seed)
+        out = self.out or self.checkpoints / "atlas"
+        build_atlas(table, split, self.checkpoints, out, device=self.device, seed=self.seed)
+        print(out)
+        return 0
+
+
+@dataclass(frozen=True)
+class Analyse:
+    """Analyse images with both arms and the VAE; one bad file is reported, the rest goes on."""
+
+    images: Positional[tuple[Path, ...]]
+    checkpoints: Path = field(default_factory=lambda: environment().checkpoints)
+    """Store to serve from."""
+    format: Annotated[Literal["text", "json", "csv"], tyro.conf.arg(help="Output; --json and --csv are short forms.")
+                      ] = "text"
+    json: bool = False
+    """Print JSON (docs/analysis-schema.md)."""
+    csv: bool = False
+    """Print one CSV row per image."""
+    target: str | None = None
+    """Class of the Grad-CAM maps; by default each arm's own prediction."""
+    device: DeviceName = "auto"
+
+    def run(self) -> int:
+        from dermdemo.report_cli import run_analyse
+
+        chosen = "json" if self.json else "csv" if self.csv else self.format
+        return run_analyse(self.images, self.checkpoints, chosen, target=self.target, device=self.device)
+
+
+@dataclass(frozen=True)
+class DataAudit:
+    """Classes, groups, missing metadata, unreadable files, duplicates and split table of a source."""
+
+    source: Positional[Source]
+    json: bool = False
+    """Print JSON."""
+    split_seed: int = 0
+    """Seed of the split by lesion."""
+
+    def run(self) -> int:
+        from dermdemo.data.audit import audit
+        from dermdemo.data.sources import load_source
+
+        result = audit(load_source(self.source), split_seed=self.split_seed)
+        print(result.to_json() if self.json else result.to_text())
+        return 0
+
+
+COMMANDS: dict[str, type[Any]] = {
+    "data audit": DataAudit, "pretrain": Pretrain, "pretrain-supervised": PretrainSupervised, "train": Train,
+    "evaluate": Evaluate, "compare": Compare, "embed": Embed, "analyse": Analyse,
+}
