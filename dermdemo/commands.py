@@ -35,6 +35,8 @@ class Pretrain:
     """Name of the finished checkpoint in --store; by default that of --out."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
+    finish: bool = False
+    """Train no further: export what the stopped run in --out has reached."""
     split_seed: int = 0
     """Seed of the split by lesion."""
 
@@ -42,7 +44,7 @@ class Pretrain:
         from dermdemo.training.runs import RunRequest, run_pretrain
 
         request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name,
-                             resume=self.resume, split_seed=self.split_seed)
+                             resume=self.resume, finish=self.finish, split_seed=self.split_seed)
         print(run_pretrain(request, self.config))
         return 0
 
@@ -63,11 +65,14 @@ class PretrainSupervised:
     """Store stem and stages 0 to 2 alone: enough for arms that train their last stage."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
+    finish: bool = False
+    """Train no further: export what the stopped run in --out has reached."""
 
     def run(self) -> int:
         from dermdemo.training.runs import RunRequest, run_supervised
 
-        request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name, resume=self.resume)
+        request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name, resume=self.resume,
+                             finish=self.finish)
         print(run_supervised(request, self.config, ship_trunk_only=self.trunk_only))
         return 0
 
@@ -92,6 +97,8 @@ class Train:
     """Name of the finished checkpoint in --store; by default that of --out."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
+    finish: bool = False
+    """Train no further: export what the stopped run in --out has reached."""
     split_seed: int = 0
     """Seed of the split by lesion."""
 
@@ -99,7 +106,7 @@ class Train:
         from dermdemo.training.runs import RunRequest, run_train
 
         request = RunRequest(source=self.source, out=self.out or Path(f"runs/{self.arm}-arm"), store=self.store,
-                             name=self.name, resume=self.resume, split_seed=self.split_seed)
+                             name=self.name, resume=self.resume, finish=self.finish, split_seed=self.split_seed)
         print(run_train(request, self.config, arm=self.arm, weights=self.weights, encoder=self.encoder))
         return 0
 

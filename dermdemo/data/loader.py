@@ -95,10 +95,13 @@ class Augmentation:
     contrast: float = 0.1
     saturation: float = 0.1
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """(N, 3, S, S) in [0, 1] -> the same, augmented; reflection beyond the border."""
+    def __call__(self, x: Tensor, generator: torch.Generator, *, rank: int = 0, world: int = 1) -> Tensor:
+        """(N, 3, S, S) in [0, 1] -> the same, augmented; reflection beyond the border.
+
+        With several processes the draws of the global batch are made and this process takes its own.
+        """
         n = len(x)
-        draw = torch.rand((n, 9), generator=generator)
+        draw = torch.rand((n * world, 9), generator=generator)[rank::world]
         zoom = self.min_zoom + (1 - self.min_zoom) * draw[:, 0]
         angle = 2 * torch.pi * draw[:, 1] if self.rotate else torch.zeros(n)
         mirror = torch.where(draw[:, 2] < 0.5, -1.0, 1.0)

@@ -41,7 +41,7 @@ class Scene:
         x, y: (H, W) coordinates around the lesion's centre, turned at random.
         depth: (H, W) 1 at the centre, 0 on the border, negative outside.
         mask: (H, W) in [0, 1], the lesion with its soft border.
-        strength: in [0.45, 1], how typical this example is.
+        strength: in [0.3, 1], how typical this example is.
     """
 
     rng: np.random.Generator
@@ -76,8 +76,8 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cells: float)
     step = min(shape) / cells
     coarse = rng.standard_normal((max(3, round(height / step) + 2), max(3, round(width / step) + 2)))
     field = Image.fromarray(coarse.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
-    values = np.asarray(field)
-    return values / (values.std() + 1e-6)
+    values = np.asarray(field, dtype=np.float64)
+    return np.asarray(values / (values.std() + 1e-6))
 
 
 def skin(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -90,7 +90,7 @@ def skin(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     shade = 1 + rng.uniform(0, 0.09) * (np.cos(angle) * x + np.sin(angle) * y)
     shade += 0.016 * smooth_noise(rng, shape, 5) + 0.013 * smooth_noise(rng, shape, 45)
     blotches = 0.014 * smooth_noise(rng, shape, 4)[..., None] * np.array([0.3, -1.0, -0.8])
-    return tone * shade[..., None] + blotches
+    return np.asarray(tone * shade[..., None] + blotches)
 
 
 def scene(rng: np.random.Generator, shape: tuple[int, int], outline: Outline) -> Scene:
@@ -112,12 +112,12 @@ def scene(rng: np.random.Generator, shape: tuple[int, int], outline: Outline) ->
     radius = np.clip(radius, 0.45, 1.7) * rng.uniform(*outline.radius)
     depth = 1 - np.hypot(x / stretch, y * stretch) / radius
     mask = 1 / (1 + np.exp(np.clip(-depth / outline.softness, -30, 30)))
-    return Scene(rng, skin(rng, shape), x, y, depth, mask, rng.uniform(0.45, 1))
+    return Scene(rng, skin(rng, shape), x, y, depth, mask, rng.uniform(0.3, 1))
 
 
-def vary(rng: np.random.Generator, colour: Colour, spread: float = 0.03) -> np.ndarray:
-    """A colour near `colour`: brightness and each channel drawn anew."""
-    return np.clip(np.array(colour) * rng.normal(1, spread * 1.5) + rng.normal(0, spread, 3), 0.02, 1)
+def vary(rng: np.random.Generator, colour: Colour) -> np.ndarray:
+    """A colour near `colour`: mostly lighter or darker, a little off in hue."""
+    return np.clip(np.array(colour) * rng.normal(1, 0.07) + rng.normal(0, 0.013, 3), 0.02, 1)
 
 
 def dots(s: Scene, count: int, size: tuple[float, float], *, within: float = 0.1) -> np.ndarray:
@@ -130,20 +130,21 @@ def dots(s: Scene, count: int, size: tuple[float, float], *, within: float = 0.1
         radius = s.rng.uniform(*size) * s.unit
         reach = int(2.2 * radius) + 2
         top, left = max(0, rows[i] - reach), max(0, columns[i] - reach)
-        box = np.s_[top : rows[i] + reach + 1, left : columns[i] + reach + 1]
+        bottom, right = min(s.shape[0], rows[i] + reach + 1), min(s.shape[1], columns[i] + reach + 1)
+        box = np.s_[top:bottom, left:right]
         y, x = np.ogrid[box]
         away = np.hypot((y - rows[i]) * s.rng.uniform(0.8, 1.25), x - columns[i])
-        out[box] = np.maximum(out[box], np.clip((radius - away) / (0.35 * radius + 0.4) + 0.5, 0, 1))
+        out[box] = np.maximum(out[box], np.clip((radius - away) / (0.6 * radius + 0.6) + 0.5, 0, 1))
     return out
 
 
 def network(s: Scene, cells: float) -> np.ndarray:
     """(H, W) in [0, 1]: a honeycomb of thin lines, warped and broken: the pigment network."""
-    warp = 0.055 * s.noise(7)
-    x, y = (s.x + warp) * cells * np.pi, (s.y + 0.055 * s.noise(7)) * cells * np.pi
+    warp = 0.035 * s.noise(8)
+    x, y = (s.x + warp) * cells * np.pi, (s.y + 0.035 * s.noise(8)) * cells * np.pi
     waves = sum(np.cos(x * np.cos(a) + y * np.sin(a)) for a in (0, 2 * np.pi / 3, 4 * np.pi / 3))
-    lines = np.clip((0.1 - np.asarray(waves)) / 1.2, 0, 1)
-    return np.asarray(lines * np.clip(0.75 + 0.4 * s.noise(6), 0, 1))
+    lines = np.clip((0.0 - np.asarray(waves)) / 1.3, 0, 1)
+    return np.asarray(lines * np.clip(0.65 + 0.45 * s.noise(5), 0, 1))
 
 
 def strokes(shape: tuple[int, int], paths: Sequence[np.ndarray], width: float, blur: float) -> np.ndarray:
@@ -164,12 +165,12 @@ def vessels(s: Scene, stems: int) -> np.ndarray:
     for _ in range(stems if len(rows) else 0):
         i = s.rng.integers(len(rows))
         start, heading = np.array([columns[i], rows[i]], float), s.rng.uniform(0, 2 * np.pi)
-        stem = _wander(s.rng, start, heading, steps=16, stride=0.05 * s.unit)
+        stem = _wander(s.rng, start, heading, steps=12, stride=0.045 * s.unit)
         paths.append(stem)
-        for j in s.rng.integers(2, 14, size=3):
+        for j in s.rng.integers(2, 11, size=2):
             turn = heading + s.rng.choice([-1, 1]) * s.rng.uniform(0.5, 1.1)
-            paths.append(_wander(s.rng, stem[j], turn, steps=9, stride=0.045 * s.unit))
-    return strokes(s.shape, paths, 0.018 * s.unit, 0.007 * s.unit)
+            paths.append(_wander(s.rng, stem[j], turn, steps=7, stride=0.04 * s.unit))
+    return strokes(s.shape, paths, 0.014 * s.unit, 0.01 * s.unit)
 
 
 def _wander(

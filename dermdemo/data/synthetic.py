@@ -48,7 +48,7 @@ def _body(s: Scene, inner: Colour, rim: Colour, mottle: float) -> None:
 def _nevus(s: Scene) -> None:
     _body(s, (0.44, 0.28, 0.19), (0.62, 0.43, 0.31), 0.12)
     if s.rng.random() < 0.75:
-        s.blend((0.27, 0.16, 0.11), 0.75 * s.strength * s.mask * network(s, s.rng.uniform(7, 9.5)))
+        s.blend((0.27, 0.16, 0.11), 0.8 * s.strength * s.mask * network(s, s.rng.uniform(10, 14)))
     else:
         s.blend((0.26, 0.16, 0.11), 0.7 * s.strength * s.mask * dots(s, 60, (0.02, 0.04)))
 
@@ -57,40 +57,44 @@ def _melanoma(s: Scene) -> None:
     _body(s, (0.30, 0.19, 0.15), (0.50, 0.33, 0.25), 0.25)
     lean = np.clip(0.5 + 0.8 * s.x, 0, 1)  # one half differs from the other
     patches: tuple[tuple[Colour, float], ...] = (
-        ((0.09, 0.06, 0.07), 0.9), ((0.37, 0.42, 0.52), 0.75), ((0.62, 0.30, 0.27), 0.6), ((0.80, 0.72, 0.69), 0.5),
-    )  # black, blue-grey veil, red, regression white  # fmt: skip
+        ((0.09, 0.06, 0.07), 0.9),  # black
+        ((0.37, 0.42, 0.52), 0.75),  # blue-grey veil
+        ((0.62, 0.30, 0.27), 0.6),  # red
+        ((0.80, 0.72, 0.69), 0.5),  # white, regression
+    )
     for i, (colour, alpha) in enumerate(patches):
-        where = np.clip(1.6 * (s.noise(3.2) - 0.35 + (lean - 0.5) * (1 if i % 2 else -1)), 0, 1)
+        where = np.clip(1.1 * (s.noise(2.6) - 0.3 + (lean - 0.5) * (1 if i % 2 else -1)), 0, 1)
         s.blend(vary(s.rng, colour), alpha * s.strength * s.mask * where)
-    s.blend((0.10, 0.07, 0.06), 0.6 * s.mask * lean * network(s, s.rng.uniform(5, 7)))
-    s.blend((0.07, 0.05, 0.05), 0.85 * s.strength * s.mask * dots(s, 22, (0.015, 0.06), within=-0.02))
+    s.blend((0.10, 0.07, 0.06), 0.5 * s.mask * lean * network(s, s.rng.uniform(7, 9)))
+    s.blend((0.07, 0.05, 0.05), 0.8 * s.strength * s.mask * dots(s, 22, (0.012, 0.04), within=-0.02))
 
 
 def _vascular(s: Scene) -> None:
     _body(s, (0.74, 0.36, 0.36), (0.86, 0.58, 0.54), 0.15)
     count = int(s.rng.integers(14, 30))
     tint: Colour = (0.62, 0.07, 0.13) if s.rng.random() < 0.7 else (0.34, 0.08, 0.25)
-    s.blend(vary(s.rng, tint), (0.55 + 0.4 * s.strength) * dots(s, count, (0.07, 0.17)))
+    s.blend(vary(s.rng, tint), (0.45 + 0.35 * s.strength) * dots(s, count, (0.06, 0.16)))
+    s.blend(vary(s.rng, tint) * 0.7, 0.6 * s.strength * dots(s, count // 3, (0.04, 0.09)))
     s.blend((0.95, 0.90, 0.90), 0.25 * s.mask * np.clip(s.noise(5) - 1.2, 0, 1))
 
 
 def _keratosis_actinic(s: Scene) -> None:
     _body(s, (0.80, 0.50, 0.45), (0.85, 0.62, 0.55), 0.3)
     s.blend((0.68, 0.26, 0.25), 0.6 * s.strength * s.mask * dots(s, 70, (0.012, 0.03), within=0.0))
-    scale = np.clip(0.9 * s.noise(14) + 0.8 * s.noise(5) - 0.5, 0, 1)
-    s.blend(vary(s.rng, (0.94, 0.90, 0.80)), (0.5 + 0.4 * s.strength) * s.mask * scale)
+    scale = np.clip(0.75 * s.noise(28) + 0.6 * s.noise(5) - 0.35, 0, 1)
+    s.blend(vary(s.rng, (0.94, 0.90, 0.80)), (0.35 + 0.45 * s.strength) * s.mask * scale)
 
 
 def _carcinoma(s: Scene) -> None:
     _body(s, (0.87, 0.67, 0.64), (0.80, 0.55, 0.52), 0.2)
     s.blend((0.96, 0.88, 0.87), 0.45 * s.mask * np.clip(s.noise(4) - 0.2, 0, 1))  # pearly
     nests = dots(s, int(s.rng.integers(3, 9)), (0.05, 0.13), within=0.05)
-    s.blend(vary(s.rng, (0.36, 0.37, 0.45)), 0.8 * s.strength * nests)
-    s.blend((0.70, 0.12, 0.14), 0.9 * s.strength * vessels(s, 6))
+    s.blend(vary(s.rng, (0.36, 0.37, 0.45)), 0.75 * s.strength * nests)
+    s.blend((0.68, 0.16, 0.18), (0.35 + 0.6 * s.strength) * vessels(s, 6))
 
 
 def _keratosis_benign(s: Scene) -> None:
-    _body(s, (0.58, 0.43, 0.25), (0.68, 0.52, 0.31), 0.3)
+    _body(s, (0.57, 0.41, 0.27), (0.69, 0.51, 0.35), 0.3)
     furrows = np.clip(1 - 3.2 * np.abs(s.noise(7)), 0, 1)
     s.blend((0.36, 0.25, 0.14), 0.55 * s.strength * s.mask * furrows)
     s.blend((0.24, 0.16, 0.10), 0.85 * s.strength * dots(s, 12, (0.025, 0.05)))
@@ -109,7 +113,7 @@ _RECIPES: Mapping[str, tuple[Outline, Paint]] = {
     "bcc": (Outline(radius=(0.45, 0.75), wobble=0.14, elongation=0.25, softness=0.10), _carcinoma),
     "bkl": (Outline(radius=(0.5, 0.8), wobble=0.10, elongation=0.35, softness=0.025), _keratosis_benign),
     "df": (Outline(radius=(0.4, 0.65), wobble=0.06, elongation=0.15, softness=0.16), _dermatofibroma),
-    "mel": (Outline(radius=(0.6, 0.9), wobble=0.26, elongation=0.35, softness=0.05), _melanoma),
+    "mel": (Outline(radius=(0.55, 0.8), wobble=0.2, elongation=0.3, softness=0.05), _melanoma),
     "nv": (Outline(radius=(0.4, 0.75), wobble=0.06, elongation=0.25, softness=0.08), _nevus),
     "vasc": (Outline(radius=(0.35, 0.65), wobble=0.10, elongation=0.20, softness=0.08), _vascular),
 }

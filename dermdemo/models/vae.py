@@ -49,6 +49,7 @@ class VAE(nn.Module):
                  layer_scale: float = 1e-6, ae: bool = False) -> None:
         super().__init__()
         self.encoder = Encoder(encoder, layer_scale=layer_scale) if isinstance(encoder, str) else encoder
+        self.encoder.norm.requires_grad_(False)  # used by pooled features (Stage II) only
         self.latent, self.size, self.ae = latent, size, ae
         self.neck = nn.Sequential(nn.Conv2d(self.encoder.width, NECK_WIDTH, 1), nn.GroupNorm(1, NECK_WIDTH),
                                   nn.SiLU())

@@ -75,7 +75,11 @@ class FinetuneTask:
         self.module.eval()
         self.store = PixelStore(self.table, self.train_rows, spec)
         if self.caches:
-            self.views = [self._features(self.store, view) for view in range(self.config.views)]
+            first = self._features(self.store, 0)
+            self.views = torch.empty((self.config.views, *first.shape), dtype=first.dtype)
+            self.views[0] = first
+            for view in range(1, self.config.views):
+                self.views[view] = self._features(self.store, view)
         order = torch.randperm(len(self.train_rows), generator=generator("train-eval", 0))
         measured = sorted(order[:self.config.train_eval_limit].tolist())
         plain = PixelStore(self.table, [self.train_rows[k] for k in measured], spec)
@@ -108,13 +112,14 @@ class FinetuneTask:
     # -- one step
     def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
                       ) -> tuple[Tensor, dict[str, Tensor]]:
-        g = generator("step", self.config.seed, epoch, step, self.fabric.global_rank)
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        g = generator("step", self.config.seed, epoch, step)
         if self.caches:
-            choice = torch.randint(self.config.views, (len(batch),), generator=g)
-            features = torch.stack([self.views[int(v)][int(k)] for v, k in zip(choice, batch, strict=True)])
-            features = features.to(self.fabric.device).float()
+            choice = torch.randint(self.config.views, (len(batch) * world,), generator=g)[rank::world]
+            features = self.views[choice, batch].to(self.fabric.device).float()
         else:
-            features = LESION_VIEWS(to_float(self.store.batch(batch).to(self.fabric.device)), g)
+            x = to_float(self.store.batch(batch).to(self.fabric.device))
+            features = LESION_VIEWS(x, g, rank=rank, world=world)
         target = self.labels[[self.train_rows[int(k)] for k in batch]].to(features.device)
         logits = model.forward_features(features.contiguous(memory_format=torch.channels_last)
                                         if features.ndim == 4 else features)

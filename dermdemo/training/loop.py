@@ -2,7 +2,8 @@
 
 Reads top to bottom: restore, then per epoch: phase, batches, validation, event, checkpoint.
 A run folder holds config.json, events.jsonl, last.pt (model, optimiser, history), best.pt (model)
-and, at the end, the exported checkpoint. Everything random is derived from (seed, epoch, step), so a
+and, at the end, the exported checkpoint. A file called `stop` in it ends the run after the running epoch.
+Everything random is derived from (seed, epoch, step), so a
 run that was killed and resumed ends where an uninterrupted one ends.
 """
 
@@ -31,6 +32,9 @@ from dermdemo.errors import ConfigError, TrainingError
 from dermdemo.runtime import derived_seed, resolve_device, resolve_precision, seed_everything
 from dermdemo.training import events
 from dermdemo.training.schedules import cosine_lr
+
+
+STOP_FILE = "stop"
 
 
 class Task(Protocol):
@@ -138,8 +142,13 @@ def save_atomic(path: Path, payload: Mapping[str, Any]) -> None:
 
 
 def fit(task: Task, config: RunConfig, folder: Path, *, fabric: Fabric, resume: bool = False,
-        early_stopping: int = 0) -> RunState:
+        early_stopping: int = 0, finish: bool = False) -> RunState:
     """Train `task` to its last epoch; on return the module holds the last epoch's weights.
+
+    Args:
+        resume: go on from last.pt.
+        early_stopping: patience in epochs; 0 trains all of them.
+        finish: train no further, only restore what an earlier, stopped run has reached.
 
     Raises:
         TrainingError: NaN, full disk or Ctrl-C; the reason is in the events and the last good
@@ -148,7 +157,7 @@ def fit(task: Task, config: RunConfig, folder: Path, *, fabric: Fabric, resume: 
     log = events.EventLog(folder, active=fabric.is_global_zero)
     state = RunState()
     try:
-        return _fit(task, config, folder, fabric, log, state, resume, early_stopping)
+        return _fit(task, config, folder, fabric, log, state, resume or finish, early_stopping, finish)
     except TrainingError as error:
         _log_failure(log, error.reason, str(error), state.epoch)
         raise
@@ -180,7 +189,7 @@ def _disk_full(error: BaseException) -> bool:
 
 
 def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: events.EventLog, state: RunState,
-         resume: bool, early_stopping: int) -> RunState:
+         resume: bool, early_stopping: int, finish: bool) -> RunState:
     seed_everything(config.seed)
     groups = task.parameter_groups()
     for group in groups:
@@ -192,6 +201,12 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
         model.mark_forward_method(name)
     if resume:
         _restore(folder / "last.pt", module, optimizer, state)
+    if finish:
+        if state.epoch == 0:
+            raise TrainingError(f"'{folder}' has no finished epoch to keep.", reason="nothing-to-keep")
+        _log_end(log, config, state)
+        return state
+    (folder / STOP_FILE).unlink(missing_ok=True)
     log.write(events.Started(stage=task.stage, config=config.to_dict(), data=task.data_summary(),
                              device=hardware(fabric.device), versions=versions(), resumed_from=state.epoch))
     size = config.phase_of(max(state.epoch, 1)).size
@@ -216,9 +231,16 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
         fabric.barrier()
         if early_stopping and epoch - state.best_epoch >= early_stopping:
             break
-    log.write(events.Finished(epochs=state.epoch, best_epoch=state.best_epoch, seconds=state.seconds,
-                              reason="completed" if state.epoch == config.epochs else "early-stopping"))
+        if (folder / STOP_FILE).exists():
+            break
+    _log_end(log, config, state, patience=early_stopping)
     return state
+
+
+def _log_end(log: events.EventLog, config: RunConfig, state: RunState, patience: int = 0) -> None:
+    early = patience and state.epoch - state.best_epoch >= patience
+    reason = "completed" if state.epoch == config.epochs else "early-stopping" if early else "stopped"
+    log.write(events.Finished(epochs=state.epoch, best_epoch=state.best_epoch, seconds=state.seconds, reason=reason))
 
 
 def _restore(path: Path, module: nn.Module, optimizer: Any, state: RunState) -> None:

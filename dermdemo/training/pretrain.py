@@ -86,10 +86,11 @@ class PretrainTask:
     # -- one step
     def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
                       ) -> tuple[Tensor, dict[str, Tensor]]:
-        g = generator("view", self.config.seed, epoch, step, self.fabric.global_rank)
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        g = generator("view", self.config.seed, epoch, step, 0)
         x = to_float(self.train_store.batch(batch).to(self.fabric.device))
-        x = LESION_VIEWS(x, g).contiguous(memory_format=torch.channels_last)
-        noise = torch.randn((len(x), self.config.latent), generator=g).to(x.device)
+        x = LESION_VIEWS(x, g, rank=rank, world=world).contiguous(memory_format=torch.channels_last)
+        noise = torch.randn((len(x) * world, self.config.latent), generator=g)[rank::world].to(x.device)
         x_hat, q = model(x, noise)
         mse = (x_hat - x).square().mean()
         terms = self._terms(x, x_hat, q, mse, self.beta(progress))

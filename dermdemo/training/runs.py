@@ -38,6 +38,7 @@ class RunRequest:
         source: any source of `data.sources`.
         out: run folder.
         store: folder of finished checkpoints; the new one is called `name` (by default after `out`).
+        finish: train no further; export what a stopped run has reached.
     """
 
     source: str
@@ -45,6 +46,7 @@ class RunRequest:
     store: Path
     name: str | None = None
     resume: bool = False
+    finish: bool = False
     split_seed: int = 0
 
     @property
@@ -55,8 +57,14 @@ class RunRequest:
 def _begin(request: RunRequest, config: RunConfig, fabric: Fabric, stage: str, extra: dict[str, Any]) -> None:
     if fabric.is_global_zero:
         settings = {"source": request.source, "split_seed": request.split_seed, "name": request.folder.name, **extra}
-        open_run(request.out, config, stage=stage, resume=request.resume, extra=settings)
+        open_run(request.out, config, stage=stage, resume=request.resume or request.finish, extra=settings)
     fabric.barrier()
+
+
+def done(config: RunConfig, state: RunState) -> str:
+    """The part of the schedule that was really trained, such as ``64x15,128x1``."""
+    sizes = [config.phase_of(epoch).size for epoch in range(1, state.epoch + 1)]
+    return ",".join(f"{size}x{sizes.count(size)}" for size in sorted(set(sizes)))
 
 
 def _common(request: RunRequest, config: RunConfig, table: LesionTable, state: RunState, fabric: Fabric,
@@ -66,10 +74,11 @@ def _common(request: RunRequest, config: RunConfig, table: LesionTable, state: R
     data = {"name": table.name, "hash": table.data_hash(), "images": len(table),
             "groups": int(table.frame["group"].nunique()), "split_seed": request.split_seed}
     return {
-        "name": request.folder.name, "input": InputSpec(size=config.size), "licence": data_licence(table.name),
+        "name": request.folder.name, "input": InputSpec(size=config.phase_of(state.epoch).size),
+        "licence": data_licence(table.name),
         "config": config.to_dict(), "seed": config.seed, "data": data, "versions": versions(),
         "split_hash": split.hash if split else None,
-        "spent": {"epochs": state.epoch, "schedule": config.schedule, "hours": round(state.seconds / 3600, 3),
+        "spent": {"epochs": state.epoch, "schedule": done(config, state), "hours": round(state.seconds / 3600, 3),
                   "hardware": hardware(fabric.device)},
         "metrics": {"training": {"val": {k: v for k, v in last["val"].items() if not isinstance(v, list)},
                                  "train": {k: v for k, v in last["train"].items() if not isinstance(v, list)},
@@ -91,12 +100,13 @@ def run_pretrain(request: RunRequest, config: PretrainConfig) -> Path:
     if fabric.is_global_zero:
         split.save(request.out / "split.csv", table)
     task = PretrainTask(config, table, split, fabric)
-    state = fit(task, config, request.out, fabric=fabric, resume=request.resume)
+    state = fit(task, config, request.out, fabric=fabric, resume=request.resume, finish=request.finish)
+    task.module.size = config.phase_of(state.epoch).size
     if fabric.is_global_zero:
         kind = "ae" if config.ae else "vae"
         words = "a plain autoencoder" if config.ae else "a VAE"
         origin = (f"trained from scratch as {words} on {len(task.train_rows)} unlabelled images of {table.name} "
-                  f"({config.schedule} px x epochs)")
+                  f"({done(config, state)} px x epochs)")
         meta = CheckpointMeta(kind=kind, encoder=config.encoder, latent=config.latent, origin=f"{kind}:{table.name}",
                               origin_text=origin, **_common(request, config, table, state, fabric, split))
         _export(request, meta, vae_parts(task.module))
@@ -111,10 +121,11 @@ def run_supervised(request: RunRequest, config: SupervisedConfig, *, ship_trunk_
     table = load_source(request.source)
     _begin(request, config, fabric, "pretrain-supervised", {})
     task = SupervisedTask(config, table, fabric)
-    state = fit(task, config, request.out, fabric=fabric, resume=request.resume)
+    state = fit(task, config, request.out, fabric=fabric, resume=request.resume, finish=request.finish)
     if fabric.is_global_zero:
         origin = (f"supervised stand-in: trained by this package on {len(task.train_rows)} images in "
-                  f"{len(table.classes)} classes of {table.name} ({config.schedule} px x epochs); not ImageNet-1k weights")
+                  f"{len(table.classes)} classes of {table.name} ({done(config, state)} px x epochs); "
+                  "not ImageNet-1k weights")
         meta = CheckpointMeta(kind="encoder", encoder=config.encoder, origin=f"supervised:{table.name}",
                               origin_text=origin, **_common(request, config, table, state, fabric, None))
         parts = encoder_parts(task.module.encoder)
@@ -160,7 +171,7 @@ def run_train(request: RunRequest, config: FinetuneConfig, *, arm: Arm, weights:
         split.save(request.out / "split.csv", table)
     task = FinetuneTask(config, table, split, fabric, start)
     state = fit(task, config, request.out, fabric=fabric, resume=request.resume,
-                early_stopping=config.early_stopping)
+                early_stopping=config.early_stopping, finish=request.finish)
     if fabric.is_global_zero:
         if config.early_stopping:
             best = torch.load(request.out / "best.pt", map_location="cpu", weights_only=True)

@@ -82,9 +82,10 @@ class SupervisedTask:
 
     def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
                       ) -> tuple[Tensor, dict[str, Tensor]]:
-        g = generator("view", self.config.seed, epoch, step, self.fabric.global_rank)
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        g = generator("view", self.config.seed, epoch, step, 0)
         x = to_float(self.train_store.batch(batch).to(self.fabric.device))
-        x = NATURAL_VIEWS(x, g).contiguous(memory_format=torch.channels_last)
+        x = NATURAL_VIEWS(x, g, rank=rank, world=world).contiguous(memory_format=torch.channels_last)
         target = self.labels[[self.train_rows[int(k)] for k in batch]].to(x.device)
         logits = model(x)
         loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
