@@ -12,6 +12,7 @@ from dermdemo.data.splits import Split, fingerprint, make_split
 from dermdemo.errors import DataError
 from dermdemo.evaluation.baseline import pixel_baseline
 from dermdemo.evaluation.conformal import ConformalThresholds
+from dermdemo.evaluation.malignancy import Threshold
 from dermdemo.evaluation.predict import Predictions, count_reading, predict
 from dermdemo.evaluation.records import decode
 from dermdemo.evaluation.report import EvaluationReport, ReportIdentity, build_report
@@ -68,8 +69,9 @@ def assess(
     """Evaluate a stored classifier.
 
     Args:
-        external: the source is none of the model's own data; with no split column all of it is scored
-            and there is no validation split to fix thresholds on.
+        external: the source is none of the model's own data; with no split column all of it is scored.
+
+    Thresholds are those that were fixed on the model's own validation split.
 
     Raises:
         DataError: nothing to score, or a split that is not the model's.
@@ -80,15 +82,12 @@ def assess(
     everything = external and "split" not in table.frame
     rows = list(range(len(table))) if everything else split.rows(split_name)
     predictions = predict(model, table, rows, device=device)
-    val = None
-    if not everything and split_name != "val":
-        on_val = predict(model, table, split.rows("val"), device=device)
-        val = (on_val.y, on_val.logits)
     shown = "all" if everything else split_name
     readings = count_reading(model.meta.sha256, split.hash, shown) if shown == "test" else 0
     identity = ReportIdentity(
         name=checkpoint.name, sha256=model.meta.sha256, source=table.name, split=shown, split_hash=split.hash
     )
+    thresholds = [decode(Threshold, dict(t)) for t in model.meta.thresholds.values()]
     conformal = decode(ConformalThresholds, dict(model.meta.conformal)) if model.meta.conformal else None
     report = build_report(
         predictions.y,
@@ -97,7 +96,7 @@ def assess(
         predictions.groups,
         identity=identity,
         temperature=model.meta.temperature or 1.0,
-        val=val,
+        thresholds=thresholds,
         conformal=conformal,
         n_resamples=n_resamples,
     )

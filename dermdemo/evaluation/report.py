@@ -120,6 +120,7 @@ def build_report(
     identity: ReportIdentity,
     temperature: float = 1.0,
     val: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
+    thresholds: Sequence[Threshold] | None = None,
     conformal: ConformalThresholds | None = None,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -128,7 +129,9 @@ def build_report(
 
     Args:
         temperature: fitted on the calibration split.
-        val: (labels, logits) of the validation split; without it no operating point is reported.
+        val: (labels, logits) of the validation split, to fix thresholds on.
+        thresholds: thresholds fixed earlier (stored with the model); with neither of the two no
+            operating point is reported.
         conformal: stored prediction-set thresholds, to report their coverage here.
 
     Raises:
@@ -139,9 +142,9 @@ def build_report(
     labels = check_labels(y, len(names))
     lesions = check_groups(groups, len(labels))
     probs = apply_temperature(check_matrix(logits, len(labels), len(names), "Logits"), temperature)
-    thresholds = _thresholds(val, names, temperature)
-    metrics = compute_metrics(labels, probs, names, lesions, thresholds=thresholds)
-    fns = {**STANDARD_METRICS, **class_metrics(names), **malignancy_metrics(names, thresholds)}
+    fixed = tuple(thresholds) if thresholds else _thresholds(val, names, temperature)
+    metrics = compute_metrics(labels, probs, names, lesions, thresholds=fixed)
+    fns = {**STANDARD_METRICS, **class_metrics(names), **malignancy_metrics(names, fixed)}
     intervals = group_bootstrap(fns, labels, probs, lesions, n_resamples=n_resamples, seed=seed)
     return EvaluationReport(
         schema_version=SCHEMA_VERSION,
@@ -153,7 +156,7 @@ def build_report(
         prevalence=assumed_prevalence(labels, probs, names),
         n_resamples=n_resamples,
         seed=seed,
-        notes=(*metrics.notes, *_notes(metrics, intervals, n_resamples, seed), *_split_notes(val, identity)),
+        notes=(*metrics.notes, *_notes(metrics, intervals, n_resamples, seed), *_split_notes(fixed, identity)),
     )
 
 
@@ -192,10 +195,10 @@ def _notes(
     return notes
 
 
-def _split_notes(val: tuple[npt.ArrayLike, npt.ArrayLike] | None, identity: ReportIdentity) -> list[str]:
+def _split_notes(fixed: Sequence[Threshold], identity: ReportIdentity) -> list[str]:
     """Whether thresholds are honest for this split."""
-    if val is None:
-        return ["No validation split was given, so no operating point is reported."]
+    if not fixed:
+        return ["No thresholds were fixed on a validation split, so no operating point is reported."]
     if identity.split == "val":
         return ["The thresholds were fixed on this very split; their specificity here is not evidence."]
     return []

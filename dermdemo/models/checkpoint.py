@@ -75,7 +75,7 @@ class CheckpointMeta:
     unfrozen_stages: int | None = None
     head_trained: bool = False
     temperature: float | None = None
-    thresholds: Mapping[str, float] = field(default_factory=dict)
+    thresholds: Mapping[str, Any] = field(default_factory=dict)
     conformal: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     base: tuple[BasePart, ...] = ()

@@ -33,7 +33,7 @@ def finish_arm(checkpoint: Path, run: Path, table: LesionTable, split: Split, *,
     temperature = meta.temperature or 1.0
     if malignant_indices(meta.classes):
         found = set_thresholds(val.y, apply_temperature(val.logits, temperature), meta.classes)
-        meta = dataclasses.replace(meta, thresholds={f"specificity@{t.target_specificity}": t.value for t in found})
+        meta = dataclasses.replace(meta, thresholds={str(t.target_specificity): encode(t) for t in found})
     identity = ReportIdentity(name=checkpoint.name, sha256=meta.sha256, source=table.name, split="val",
                               split_hash=split.hash)
     report = build_report(val.y, val.logits, meta.classes, val.groups, identity=identity, temperature=temperature,

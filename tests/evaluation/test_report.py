@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_report(make_scored):
 def test_notes_tell_what_is_missing_or_thin(make_scored):
     d = make_scored(80, 7)
     report = build_report(d.y, d.logits, HAM10000_CLASSES, d.groups, identity=IDENTITY, n_resamples=20)
-    assert any("No validation split" in n for n in report.notes)
+    assert any("no operating point" in n for n in report.notes)
     assert any("Fewer than 20 lesions" in n for n in report.notes)
     assert report.operating_points == ()
     on_val = ReportIdentity(name="m", sha256="0", source="s", split="val", split_hash="0")
