@@ -18,6 +18,7 @@ from dermdemo.commands import COMMANDS
 from dermdemo.config import PRESETS, RunConfig
 from dermdemo.errors import DermdemoError, TrainingError
 
+
 def overview() -> str:
     """The list of commands."""
     width = max(map(len, COMMANDS))

@@ -78,6 +78,7 @@ def test_two_lesions_get_different_answers_and_one_bad_file_is_named(
 
 def test_csv_has_one_row_per_image(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = sorted((chain / "lesions").rglob("*.jpg"))[:3]
-    assert main(["analyse", *map(str, images), "--csv", "--checkpoints", str(chain / "store"), "--device", "cpu"]) == 0
+    code = main(["analyse", *map(str, images), "--csv", "--checkpoints", str(chain / "store"), "--device", "cpu"])
+    assert code == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 4 and lines[1].startswith(images[0].name)

@@ -19,7 +19,7 @@ SUFFIXES = (".png", ".svg")
 
 def curves_figure(a: ArmHistory, b: ArmHistory) -> Figure:
     """Two by two: losses, accuracies, loss gap, accuracy gap. No global matplotlib state is touched."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 (slow import, only needed here)
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 7), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)

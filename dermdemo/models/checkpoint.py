@@ -105,8 +105,8 @@ class CheckpointMeta:
             if values.get("schema_version") != SCHEMA_VERSION:
                 raise CheckpointError(f"{where} has schema version {values.get('schema_version')}; this dermdemo reads "
                                       f"version {SCHEMA_VERSION}.")
-            values["input"] = InputSpec(**{k: tuple(v) if isinstance(v, list) else v
-                                           for k, v in values["input"].items()})
+            spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["input"].items()}
+            values["input"] = InputSpec(**spec)
             values["base"] = tuple(BasePart(**b) for b in values.get("base", ()))
             values["classes"] = tuple(values.get("classes", ()))
             return cls(**values)

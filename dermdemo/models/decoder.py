@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dermdemo.config import check_size
+
 GRID = 4
 WIDTHS = (256, 192, 128, 64, 32)
 
@@ -52,6 +54,7 @@ class Decoder(nn.Module):
         self.out = nn.Conv2d(widths[-1], 3, 3, padding=1)
 
     def forward(self, z: Tensor, size: int) -> Tensor:
+        check_size(size)
         h = self.expand(z).view(-1, self.widths[0], GRID, GRID)  # (N, D) -> (N, C, 4, 4)
         if size // 16 != GRID:
             h = F.interpolate(h, size=(size // 16, size // 16), mode="bilinear", align_corners=False)

@@ -36,7 +36,7 @@ class FinetuneTask:
     """What the loop needs to know of Stage II."""
 
     stage = "train"
-    forward_methods = ("forward_features",)
+    forward_methods: tuple[str, ...] = ("forward_features",)
     selects_on = "loss"
 
     def __init__(self, config: FinetuneConfig, table: LesionTable, split: Split, fabric: Fabric, encoder: Encoder

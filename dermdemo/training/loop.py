@@ -33,7 +33,6 @@ from dermdemo.runtime import derived_seed, resolve_device, resolve_precision, se
 from dermdemo.training import events
 from dermdemo.training.schedules import cosine_lr
 
-
 STOP_FILE = "stop"
 
 
@@ -41,10 +40,11 @@ class Task(Protocol):
     """What a stage tells the loop. `model` is the wrapped module; logs are floats or lists of floats."""
 
     stage: str
-    module: nn.Module
     forward_methods: tuple[str, ...]
     selects_on: str
 
+    @property
+    def module(self) -> Any: ...
     def parameter_groups(self) -> list[dict[str, Any]]: ...
     def start_phase(self, size: int) -> None: ...
     def batches(self, epoch: int) -> Iterator[Tensor]: ...

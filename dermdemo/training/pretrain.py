@@ -41,7 +41,7 @@ class PretrainTask:
     """What the loop needs to know of Stage I."""
 
     stage = "pretrain"
-    forward_methods = ("encode", "decode")
+    forward_methods: tuple[str, ...] = ("encode", "decode")
     selects_on = "loss"
 
     def __init__(self, config: PretrainConfig, table: LesionTable, split: Split, fabric: Fabric) -> None:

@@ -19,8 +19,16 @@ from dermdemo.data.sources import LesionTable, load_source
 from dermdemo.data.splits import Split
 from dermdemo.errors import CheckpointError, ConfigError
 from dermdemo.models.card import data_licence, write_card
-from dermdemo.models.checkpoint import (CheckpointMeta, Parts, classifier_parts, encoder_parts, load_meta,
-                                        save_checkpoint, vae_parts)
+from dermdemo.models.checkpoint import (
+    CheckpointMeta,
+    Kind,
+    Parts,
+    classifier_parts,
+    encoder_parts,
+    load_meta,
+    save_checkpoint,
+    vae_parts,
+)
 from dermdemo.models.encoder import STAGES, Encoder
 from dermdemo.models.weights import Origin, encoder_from
 from dermdemo.training.finetune import FinetuneTask
@@ -103,7 +111,7 @@ def run_pretrain(request: RunRequest, config: PretrainConfig) -> Path:
     state = fit(task, config, request.out, fabric=fabric, resume=request.resume, finish=request.finish)
     task.module.size = config.phase_of(state.epoch).size
     if fabric.is_global_zero:
-        kind = "ae" if config.ae else "vae"
+        kind: Kind = "ae" if config.ae else "vae"
         words = "a plain autoencoder" if config.ae else "a VAE"
         origin = (f"trained from scratch as {words} on {len(task.train_rows)} unlabelled images of {table.name} "
                   f"({done(config, state)} px x epochs)")

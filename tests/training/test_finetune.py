@@ -48,7 +48,8 @@ def task(lesions: Path, **changes: Any) -> FinetuneTask:
     return FinetuneTask(settings, table, split, make_fabric(settings), Encoder(ATTO))
 
 
-def train(lesions: Path, store: Path, out: Path, arm: Any = "vae", weights: str | None = None, **changes: Any) -> Path:
+def train(lesions: Path, store: Path, out: Path, arm: Any = "vae", weights: str | None = None, **changes: Any
+          ) -> Path:
     request = RunRequest(source=str(lesions), out=out, store=store)
     return run_train(request, config(**changes), arm=arm, weights=weights, encoder=ATTO)
 

@@ -1,0 +1,69 @@
+"""The decoder: any size from the same weights, and gradients everywhere."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dermdemo.errors import ConfigError
+from dermdemo.models.decoder import Decoder, ResidualBlock
+from tests.models.tiny import overfit, without_gradient
+
+SMALL = (32, 24, 16, 8, 8)
+
+
+def decoder(latent: int = 5) -> Decoder:
+    torch.manual_seed(0)
+    return Decoder(latent, SMALL)
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128, 224])
+def test_every_size_comes_from_the_same_weights(size: int) -> None:
+    with torch.no_grad():
+        image = decoder()(torch.randn(2, 5), size)
+    assert image.shape == (2, 3, size, size)
+    assert float(image.min()) >= 0
+    assert float(image.max()) <= 1
+
+
+@pytest.mark.parametrize("size", [0, 16, 100, -64, 1056])
+def test_sizes_that_cannot_be_decoded_are_refused(size: int) -> None:
+    with pytest.raises(ConfigError, match="multiple of 32"):
+        decoder()(torch.zeros(1, 5), size)
+
+
+def test_the_full_decoder_is_the_documented_one() -> None:
+    with torch.device("meta"):
+        image = Decoder(256)(torch.empty(1, 256), 224)
+    assert image.shape == (1, 3, 224, 224)
+
+
+def test_a_residual_block_starts_as_the_identity_plus_a_constant() -> None:
+    block = ResidualBlock(8)
+    torch.nn.init.zeros_(block.conv2.bias)
+    x = torch.randn(2, 8, 4, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x), x)
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_finite_gradients_reach_every_parameter(size: int) -> None:
+    model = decoder()
+    for block in model.blocks:  # zero at the start: it would stop the gradient of what lies before it
+        torch.nn.init.normal_(block.conv2.weight, std=0.05)
+    model(torch.randn(3, 5), size).var().backward()
+    assert without_gradient(model) == []
+
+
+def test_different_latents_give_different_images() -> None:
+    with torch.no_grad():
+        a, b = decoder()(torch.randn(2, 5), 32)
+    assert not torch.allclose(a, b)
+
+
+def test_one_batch_can_be_overfitted() -> None:
+    model = decoder()
+    z = torch.randn(4, 5)
+    target = torch.rand(4, 3, 1, 1).expand(4, 3, 32, 32)
+    first, last = overfit(model, lambda: (model(z, 32) - target).square().mean(), steps=60, lr=5e-3)
+    assert last < 0.05 * first
