@@ -82,13 +82,15 @@ class Reconstruction:
     """The VAE's decode(mu) and how far it is from the input.
 
     Attributes:
-        image: (size, size, 3) uint8.
+        original: (size, size, 3) uint8, the image as the VAE saw it.
+        image: (size, size, 3) uint8, decode(mu).
         error: (size, size) float32, mean absolute error over channels, in [0, 1].
         mse: mean squared error over pixels and channels, RGB in [0, 1].
         psnr: in dB.
         ssim: structural similarity in [-1, 1].
     """
 
+    original: np.ndarray
     image: np.ndarray
     error: np.ndarray
     mse: float
@@ -156,8 +158,13 @@ class Timing:
 class Analysis:
     """Everything the product says of one image.
 
-    `inputs` holds the image exactly as each arm's model saw it, (size, size, 3) uint8.
-    `mu` is the posterior mean, (D,) float32.
+    Attributes:
+        source_size: (width, height) of the image in pixels, upright.
+        inputs: per arm the image exactly as its model saw it, (size, size, 3) uint8.
+        mu: posterior mean, (D,) float32; `logvar` the log of the variance, the same shape.
+        novelty, position: None where there is no atlas; `notes` says so.
+        models: checkpoint folder name -> SHA-256 of everything that took part, the atlas included.
+        notes: sentences on what is missing or to be read with care.
     """
 
     name: str
@@ -175,6 +182,7 @@ class Analysis:
     models: Mapping[str, str]
     device: str
     timing: Timing
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,6 +57,7 @@ MALIGNANT = "Malignant or pre-malignant"
 BENIGN = "Benign"
 MALIGNANT_NOTE = "* counted as malignant or pre-malignant: the probabilities of these classes add up to the bar below them."
 PREDICTION_SET = "Prediction set: {classes}"
+PREDICTION_SET_NONE = "No prediction set is stored with this model."
 PROBABILITIES = "Calibrated probabilities"
 PROBABILITIES_NOTE = "Temperature scaling was fitted on held-out lesions."
 
@@ -65,6 +66,9 @@ AGREEMENT_CHIP: dict[AgreementLevel, str] = {
     "disagree": "Arms disagree",
     "disagree-on-malignancy": "Arms disagree on malignancy",
 }
+SENTENCE_AGREE = {1: "{name} comes first", 2: "Both arms put {name} first", 3: "All arms put {name} first"}
+SENTENCE_DIFFER = "The arms put different classes first"
+SENTENCE_MALIGNANCY = "The arms differ, and on malignancy too"
 NOVELTY_CHIP: dict[NoveltyLevel, str] = {
     "typical": "Typical image",
     "unusual": "Unusual image",
@@ -95,6 +99,7 @@ RECONSTRUCTION_IMAGE = "Reconstruction"
 RECONSTRUCTION_ERROR = "Error map"
 RECONSTRUCTION_SIZE = "{size} × {size} px"
 RECONSTRUCTION_FIGURES = "PSNR {psnr} · SSIM {ssim}"
+RECONSTRUCTION_MEAN = "mean {error}"
 RECONSTRUCTION_FROM = "decoded from {latent} numbers (posterior mean)"
 RECONSTRUCTION_SCALE = "Absolute error, mean of the three channels, RGB in 0 to 1"
 

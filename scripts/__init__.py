@@ -1,0 +1,1 @@
+"""Small tools that keep the repository's pages in step with its checkpoints."""

@@ -1,0 +1,74 @@
+"""Write the results block of README.md from the shipped checkpoints: `python -m scripts.readme [--check]`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, load_meta
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCK = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- /results -->)", re.S)
+FIGURES = ("balanced_accuracy", "macro_auc", "accuracy", "malignant_auc")
+
+
+def shipped(store: Path) -> dict[str, CheckpointMeta]:
+    """Metadata of every checkpoint in a store, by name."""
+    metas = {}
+    for path in sorted(store.glob(f"*/{META_FILE}")):
+        if path.parent.name != "atlas":
+            metas[path.parent.name] = load_meta(path.parent)
+    return metas
+
+
+def results(metas: dict[str, CheckpointMeta]) -> str:
+    """Markdown: test figures of the arms beside the pixel baseline, then the VAE and the encoders."""
+    arms = {n: m for n, m in metas.items() if "test" in m.metrics}
+    if not arms:
+        return "No checkpoint with test figures is shipped yet.\n"
+    any_test = next(iter(arms.values())).metrics["test"]
+    head = " | ".join(f.replace("_", " ").replace("auc", "AUC") for f in FIGURES)
+    lines = [f"HAM10000, test split by lesion: {any_test['n_images']} images of {any_test['n_lesions']} lesions, "
+             "95 % intervals by bootstrap over lesions.", "",
+             f"| model | {head} |", "|---|" + "---|" * len(FIGURES)]
+    for name, meta in arms.items():
+        entries = [meta.metrics["test"]["figures"].get(f) for f in FIGURES]
+        cells = [f"{e['estimate']:.3f} ({e['low']:.3f} to {e['high']:.3f})" if e else "" for e in entries]
+        lines.append(f"| [`{name}`](checkpoints/{name}/MODEL_CARD.md) | " + " | ".join(cells) + " |")
+    baseline = next(iter(arms.values())).metrics["baseline"]
+    cells = [f"{baseline[f]:.3f}" if f in baseline else "" for f in FIGURES]
+    lines += [f"| {baseline['description']} | " + " | ".join(cells) + " |", ""]
+    lines += [_provenance(name, meta) for name, meta in metas.items()]
+    return "\n".join([*lines, ""])
+
+
+def _provenance(name: str, meta: CheckpointMeta) -> str:
+    spent = meta.spent
+    text = f"- `{name}`: {meta.origin_text}; {spent['hours']:.2f} hours on {spent['hardware']}"
+    val = meta.metrics["training"]["val"]
+    if meta.kind in ("vae", "ae"):
+        text += f"; validation PSNR {val['psnr']:.2f} dB, SSIM {val['ssim']:.3f}, KL {val['kl']:.0f} nats"
+    if meta.kind == "encoder":
+        text += f"; hold-out top-1 {val['accuracy']:.3f}"
+    return text + "."
+
+
+def updated(text: str, block: str) -> str:
+    """`text` with its results block replaced."""
+    return BLOCK.sub(lambda m: f"{m[1]}{block}{m[2]}", text)
+
+
+def main() -> int:
+    """Rewrite README.md, or with --check say whether it is up to date."""
+    path = ROOT / "README.md"
+    text = path.read_text(encoding="utf-8")
+    new = updated(text, results(shipped(ROOT / "checkpoints")))
+    if "--check" in sys.argv[1:]:
+        return int(new != text)
+    path.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
