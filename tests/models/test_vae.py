@@ -8,7 +8,7 @@ import torch
 from dermdemo.errors import ConfigError
 from dermdemo.models.vae import LOGVAR_RANGE, VAE, Posterior
 from dermdemo.training.losses import free_bits_kl, gaussian_kl, sigma_nll
-from tests.models.tiny import images, overfit, vae, without_gradient
+from tests.models.tiny import colours, images, overfit, vae, without_gradient
 
 
 def test_encode_gives_a_clamped_posterior() -> None:
@@ -93,7 +93,7 @@ def test_finite_gradients_reach_every_parameter() -> None:
     for block in model.decoder.blocks:
         torch.nn.init.normal_(block.conv2.weight, std=0.02)
     _elbo(model, images(4), torch.randn(4, 6)).backward()
-    assert without_gradient(model) == []
+    assert without_gradient(model) == ["encoder.norm.weight", "encoder.norm.bias"]  # of the pooled features: Stage II
 
 
 def test_the_autoencoders_variance_takes_no_part() -> None:
@@ -115,10 +115,10 @@ def test_the_same_seed_gives_the_same_loss() -> None:
 
 @pytest.mark.parametrize("ae", [False, True])
 def test_one_batch_can_be_overfitted(ae: bool) -> None:
-    model = vae(ae=ae)
-    x = images(4)
-    first, last = overfit(model, lambda: (model(x)[0] - x).square().mean(), steps=40, lr=3e-3)
-    assert last < 0.35 * first
+    model, x = vae(ae=ae), colours()
+    first, last = overfit(model, lambda: (model.reconstruct(x) - x).square().mean(), steps=25, lr=1e-3)
+    assert first > 0.12
+    assert last < 0.07  # half of what an answer that ignores the image can reach
 
 
 def test_the_noise_variance_is_stored_and_starts_at_one() -> None:
