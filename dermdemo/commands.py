@@ -61,8 +61,6 @@ class PretrainSupervised:
     """Folder of finished checkpoints."""
     name: str | None = None
     """Name of the finished checkpoint in --store; by default that of --out."""
-    trunk_only: bool = False
-    """Store stem and stages 0 to 2 alone: enough for arms that train their last stage."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
     finish: bool = False
@@ -73,7 +71,20 @@ class PretrainSupervised:
 
         request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name, resume=self.resume,
                              finish=self.finish)
-        print(run_supervised(request, self.config, ship_trunk_only=self.trunk_only))
+        print(run_supervised(request, self.config))
+        return 0
+
+
+@dataclass(frozen=True)
+class Trim:
+    """Keep only the trunk of an encoder: enough to serve arms that train their last stage, at half the size."""
+
+    checkpoint: Positional[Path]
+
+    def run(self) -> int:
+        from dermdemo.models.checkpoint import trim
+
+        print(f"{self.checkpoint} keeps {', '.join(trim(self.checkpoint).files)}")
         return 0
 
 
@@ -221,7 +232,7 @@ class Analyse:
     device: DeviceName = "auto"
 
     def run(self) -> int:
-        from dermdemo.report_cli import run_analyse
+        from dermdemo.analysis.command import run_analyse
 
         chosen = "json" if self.json else "csv" if self.csv else self.format
         return run_analyse(self.images, self.checkpoints, chosen, target=self.target, device=self.device)
@@ -248,5 +259,5 @@ class DataAudit:
 
 COMMANDS: dict[str, type[Any]] = {
     "data audit": DataAudit, "pretrain": Pretrain, "pretrain-supervised": PretrainSupervised, "train": Train,
-    "evaluate": Evaluate, "compare": Compare, "embed": Embed, "analyse": Analyse,
+    "trim": Trim, "evaluate": Evaluate, "compare": Compare, "embed": Embed, "analyse": Analyse,
 }

@@ -23,11 +23,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["pretrain", lesions, *ENCODER, "--latent", "16", "--schedule", "32x4,64x2", "--batch-size", "32",
          "--out", str(root / "vae"), *store],
         ["pretrain-supervised", lesions, *ENCODER, "--schedule", "32x2,64x1", "--batch-size", "32", "--val-fraction",
-         "0.1", "--out", str(root / "stand-in"), "--trunk-only", *store],
+         "0.1", "--out", str(root / "stand-in"), *store],
         ["train", lesions, "--arm", "vae", *ENCODER, "--schedule", "64x4", "--batch-size", "32",
          "--out", str(root / "vae-arm"), *store],
         ["train", lesions, "--arm", "imagenet", *ENCODER, "--weights", str(root / "store" / "stand-in"), "--schedule",
          "64x4", "--batch-size", "32", "--out", str(root / "imagenet-arm"), *store],
+        ["trim", str(root / "store" / "stand-in")],
         ["evaluate", str(root / "store" / "vae-arm"), lesions, "--out", str(root / "vae-arm"), "--save",
          "--resamples", "100", "--device", "cpu"],
         ["evaluate", str(root / "store" / "imagenet-arm"), lesions, "--out", str(root / "imagenet-arm"), "--save",
@@ -64,10 +65,10 @@ def test_two_lesions_get_different_answers_and_one_bad_file_is_named(
     code = main(["analyse", *map(str, images), str(bad), "--json", "--checkpoints", str(chain / "store"),
                  "--device", "cpu"])
     assert code == 1
-    report = json.loads(capsys.readouterr().out)
-    assert [r["name"] for r in report["results"]] == [p.name for p in images]
-    assert [f["name"] for f in report["failures"]] == ["broken.jpg"]
-    first, second = report["results"]
+    results = json.loads(capsys.readouterr().out)
+    assert [r["name"] for r in results] == [*(p.name for p in images), "broken.jpg"]
+    assert "arms" not in results[2] and results[2]["error"]["reason"]
+    first, second = results[:2]
     for arm in ("vae", "imagenet"):
         probabilities = first["arms"][arm]["probabilities"]
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)

@@ -116,8 +116,8 @@ def _curves(probability: Probability, x: Tensor, ranks: np.ndarray, fractions: n
             ) -> tuple[np.ndarray, np.ndarray]:
     """Target probability at each fraction, hiding and showing: two arrays (steps + 1,)."""
     chosen = torch.from_numpy(ranks[None] < fractions[:, None, None])[:, None].to(x.device)  # (F, 1, S, S)
-    size = x.shape[-1]
-    blurred = gaussian_blur(x, [2 * (size // 8) + 1], [size / 16])
+    side = x.shape[-1]
+    blurred = gaussian_blur(x, [2 * (side // 8) + 1] * 2, [side / 16] * 2)
     hidden = torch.where(chosen, x.mean((2, 3), keepdim=True), x)
     shown = torch.where(chosen, x, blurred)
     return probability(hidden), probability(shown)

@@ -172,7 +172,8 @@ def load_atlas(folder: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointM
         reference=_reference(meta, arrays, columns))
 
 
-def _reference(meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Mapping[str, list[Any]]) -> Reference | None:
+def _reference(meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Mapping[str, list[Any]]
+               ) -> Reference | None:
     """Novelty measures of the calibration split, one image per lesion (the first of each)."""
     first: dict[str, int] = {}
     for row, (group, split) in enumerate(zip(columns["group"], columns["split"], strict=True)):

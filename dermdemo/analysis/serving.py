@@ -6,6 +6,7 @@ once and runs once per image.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,8 +140,7 @@ def _metas(root: Path) -> tuple[dict[Path, CheckpointMeta], dict[Path, Checkpoin
 
 def _named(loaded: Loaded, folder: str) -> Loaded:
     """The same with the folder's present name, which need not be the one it was saved under."""
-    values = {**vars(loaded.meta), "name": folder}
-    return Loaded(loaded.module, CheckpointMeta(**values))
+    return Loaded(loaded.module, dataclasses.replace(loaded.meta, name=folder))
 
 
 def _check_normalisation(meta: CheckpointMeta) -> None:
@@ -171,7 +171,7 @@ def _sets(meta: CheckpointMeta) -> ConformalThresholds | None:
     except DataError as error:
         raise CheckpointError(f"The prediction-set thresholds of '{meta.name}' cannot be read: {error}") from error
     if thresholds.classes != meta.classes:
-        raise CheckpointError(f"The prediction-set thresholds of '{meta.name}' are for other classes than the model's.")
+        raise CheckpointError(f"The prediction-set thresholds of '{meta.name}' are for other classes than its own.")
     return thresholds
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,7 @@ class ZipReader:
             if archive is None:
                 archive = self._local.archive = zipfile.ZipFile(self.path)
             return archive.read(member)
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
             raise DataError(f"Cannot read {member} from {self.path.name}: {error}.") from error
 
 
@@ -171,6 +172,14 @@ def _first(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
     return next((c for c in wanted if c in columns), None)
 
 
+def _renamed(frame: pd.DataFrame, names: dict[str, str]) -> pd.DataFrame:
+    """Columns under the table's names, the group too; a column that already has one of them gives way."""
+    group = _first(list(frame), GROUP_COLUMNS)
+    names = names | ({group: "group"} if group else {})
+    clash = [c for c in frame.columns if c in names.values() and c not in names]
+    return frame.drop(columns=clash).rename(columns=names)
+
+
 def _read_csv_layout(path: Path, archive: Path | None = None
                      ) -> tuple[str, pd.DataFrame, Callable[[str], bytes], list[Problem]]:
     """A metadata CSV with ids (images found beside it) or a manifest with paths."""
@@ -181,8 +190,7 @@ def _read_csv_layout(path: Path, archive: Path | None = None
                         f"label ({', '.join(LABEL_COLUMNS)}); it has {', '.join(frame.columns)}.")
     if frame[image].isna().any():
         raise DataError(f"{path.name} has {int(frame[image].isna().sum())} rows without an image.")
-    group = _first(list(frame), GROUP_COLUMNS)
-    frame = frame.rename(columns={image: "image_id", label: "label"} | ({group: "group"} if group else {}))
+    frame = _renamed(frame, {image: "image_id", label: "label"})
     if frame["image_id"].str.lower().str.endswith(tuple(IMAGE_SUFFIXES)).all():
         frame["locator"] = [str(path.parent / p) for p in frame["image_id"]]
         exists = [Path(p).is_file() for p in frame["locator"]]
@@ -206,21 +214,24 @@ def _index_images(folder: Path, archive: Path | None) -> tuple[dict[str, str], C
         if files:
             return {p.stem: str(p) for p in files}, read_path
     archives = [archive] if archive else sorted(folder.glob("*.zip"))
+    members: dict[str, tuple[ZipReader, str]] = {}  # locator -> where it is
     where: dict[str, str] = {}
-    readers = {str(a): ZipReader(a) for a in archives}
     for path in archives:
+        reader = ZipReader(path)
         try:
             with zipfile.ZipFile(path) as opened:
                 names = opened.namelist()
         except (OSError, zipfile.BadZipFile) as error:
             raise DataError(f"{path.name} is not a readable zip: {error}.") from error
-        where |= {Path(n).stem: f"{path}!{n}" for n in names if Path(n).suffix.lower() in IMAGE_SUFFIXES}
+        names = [n for n in names if Path(n).suffix.lower() in IMAGE_SUFFIXES]
+        where |= {Path(n).stem: f"{path}!{n}" for n in names}
+        members |= {f"{path}!{n}": (reader, n) for n in names}
     if not where:
         raise DataError(f"No images in '{folder}', neither as files nor in a zip.")
 
     def read(locator: str) -> bytes:
-        path, member = locator.split("!", 1)
-        return readers[path](member)
+        reader, member = members[locator]
+        return reader(member)
 
     return where, read
 
@@ -245,12 +256,14 @@ def _read_parquet(shards: Sequence[Path]) -> tuple[str, pd.DataFrame, Callable[[
         raise DataError(f"The shards need encoded images ({', '.join(PARQUET_IMAGE)}) and labels "
                         f"({', '.join(PARQUET_LABEL)}); they have {', '.join(frame.columns)}.")
     data = [v["bytes"] if isinstance(v, dict) else v for v in frame[image]]
-    ids = _first(list(frame), PARQUET_ID)
-    names = [str(v) for v in frame[ids]] if ids and ids != image else [f"row-{i}" for i in range(len(frame))]
-    rows = pd.DataFrame({"image_id": names, "label": frame[label].astype(str),
-                         "locator": [str(i) for i in range(len(frame))]})
-    extra = frame.drop(columns=[c for c in {image, label, ids} if c])
-    return shards[0].parent.name, pd.concat([rows, extra], axis=1), lambda i: data[int(i)], []
+    ids = _first([c for c in frame if c != image], PARQUET_ID)
+    frame = _renamed(frame.drop(columns=image), {label: "label"} | ({ids: "image_id"} if ids else {}))
+    if ids is None:
+        frame["image_id"] = [f"row-{i}" for i in range(len(frame))]
+    for column in {"image_id", "label", "group"} & set(frame.columns):  # numbers, or floats where some are missing
+        frame[column] = pd.Series([None if pd.isna(v) else str(v) for v in frame[column]], dtype=object)
+    frame["locator"] = [str(i) for i in range(len(frame))]
+    return shards[0].parent.name, frame, lambda i: data[int(i)], []
 
 
 def _load_synthetic(text: str, classes: Sequence[str] | None) -> LesionTable:

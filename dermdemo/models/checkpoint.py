@@ -10,6 +10,7 @@ Unusual here:
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -19,7 +20,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from dermdemo.errors import CheckpointError, NotFittedError
 from dermdemo.models.classifier import Classifier
-from dermdemo.models.encoder import Encoder, part_of
+from dermdemo.models.encoder import ENCODERS, STAGES, Encoder, part_of
 from dermdemo.models.vae import VAE
 from dermdemo.types import InputSpec
 
@@ -103,15 +104,39 @@ class CheckpointMeta:
         try:
             values = json.loads(text)
             if values.get("schema_version") != SCHEMA_VERSION:
-                raise CheckpointError(f"{where} has schema version {values.get('schema_version')}; this dermdemo reads "
-                                      f"version {SCHEMA_VERSION}.")
+                raise CheckpointError(f"{where} has schema version {values.get('schema_version')}; this dermdemo "
+                                      f"reads version {SCHEMA_VERSION}.")
             spec: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["input"].items()}
             values["input"] = InputSpec(**spec)
             values["base"] = tuple(BasePart(**b) for b in values.get("base", ()))
             values["classes"] = tuple(values.get("classes", ()))
-            return cls(**values)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            meta = cls(**values)
+            _check_form(meta)
+            return meta
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise CheckpointError(f"{where} is not a checkpoint's meta.json: {error}.") from error
+
+
+_TEXTS = ("name", "origin", "origin_text", "licence")
+_TABLES = ("thresholds", "conformal", "files", "config", "data", "versions", "spent", "metrics")
+_COUNTS = {"latent": range(1, 65537), "hidden": range(1, 65537), "unfrozen_stages": range(STAGES + 1)}
+
+
+def _check_form(meta: CheckpointMeta) -> None:
+    """Raise ValueError naming the fields that JSON can hold but a checkpoint cannot: meta.json may be edited."""
+    spec, heat = meta.input, meta.temperature
+    fits = {name: isinstance(getattr(meta, name), str) for name in _TEXTS}
+    fits |= {name: isinstance(getattr(meta, name), dict) for name in _TABLES}
+    fits |= {name: getattr(meta, name) is None or getattr(meta, name) in known for name, known in _COUNTS.items()}
+    fits["kind"] = meta.kind in get_args(Kind)
+    fits["encoder"] = meta.encoder in ENCODERS
+    fits["classes"] = all(isinstance(c, str) for c in meta.classes) and len(set(meta.classes)) == len(meta.classes)
+    fits["temperature"] = heat is None or (isinstance(heat, int | float) and heat > 0)
+    colours = len(spec.mean) == len(spec.std) == 3 and all(isinstance(v, int | float) for v in spec.mean + spec.std)
+    fits["input"] = spec.size in range(32, 1025, 32) and spec.crop in ("center", "squash") and colours
+    wrong = [name for name, ok in fits.items() if not ok]
+    if wrong:
+        raise ValueError(f"wrong value of {', '.join(wrong)}")
 
 
 class Loaded(NamedTuple):
@@ -185,6 +210,21 @@ def rewrite_meta(folder: Path, meta: CheckpointMeta) -> None:
     os.replace(temporary, folder / META_FILE)
 
 
+def trim(folder: Path) -> CheckpointMeta:
+    """Drop the `top` of an encoder checkpoint; its trunk keeps its hash and can still be borrowed.
+
+    Raises:
+        CheckpointError: not an encoder (a VAE and a classifier need all their parts).
+    """
+    meta = load_meta(folder)
+    if meta.kind != "encoder":
+        raise CheckpointError(f"'{folder}' holds a {meta.kind}: only a bare encoder can do without its top.")
+    meta = dataclasses.replace(meta, files={k: v for k, v in meta.files.items() if k != "top"})
+    rewrite_meta(folder, meta)
+    (folder / "top.safetensors").unlink(missing_ok=True)
+    return meta
+
+
 def load_meta(folder: Path) -> CheckpointMeta:
     """Metadata of a checkpoint folder. Raises CheckpointError if there is none or it is malformed."""
     path = folder / META_FILE
@@ -219,7 +259,8 @@ def load_part(folder: Path, part: str, sha256: str) -> dict[str, Tensor]:
 
 def _own_part(folder: Path, meta: CheckpointMeta, part: str) -> dict[str, Tensor]:
     if part not in meta.files:
-        raise CheckpointError(f"'{folder}' ships without its part '{part}'; it has {', '.join(meta.files) or 'none'}.")
+        raise CheckpointError(f"'{folder}' ships without its part '{part}'; it has "
+                              f"{', '.join(meta.files) or 'none'}.")
     return load_part(folder, part, meta.files[part])
 
 
@@ -231,8 +272,9 @@ def find_base(folder: Path, base: BasePart) -> Path:
     """
     siblings = [folder.parent / base.checkpoint, *sorted(p for p in folder.parent.iterdir() if p.is_dir())]
     for candidate in siblings:
-        if (candidate / META_FILE).exists() and load_meta(candidate).files.get(base.part) == base.sha256:
-            return candidate
+        with contextlib.suppress(CheckpointError):  # a broken neighbour is no concern of this checkpoint
+            if load_meta(candidate).files.get(base.part) == base.sha256:
+                return candidate
     raise CheckpointError(f"'{folder}' stands on the {base.part} of '{base.checkpoint}' with SHA-256 "
                           f"{base.sha256[:12]}..., which is not beside it. Put that checkpoint next to it.")
 
@@ -286,7 +328,9 @@ def load_classifier(folder: Path) -> Loaded:
     if not meta.head_trained:
         raise NotFittedError(f"The head of '{folder}' has never been trained: it is not served. Run "
                              "`python -m dermdemo train` first.")
-    dropout = float(meta.config.get("dropout", 0.0))
+    dropout = meta.config.get("dropout", 0.0)
+    if not isinstance(dropout, int | float) or not 0 <= dropout < 1:
+        raise CheckpointError(f"'{folder}' names a dropout of {dropout!r}; it must lie in [0, 1).")
     model = Classifier(Encoder(meta.encoder), len(meta.classes), hidden=meta.hidden, dropout=dropout,
                        unfrozen=meta.unfrozen_stages)
     encoder = {f"encoder.{k}": v for part in ("trunk", "top") for k, v in _borrowed(folder, meta, part).items()}

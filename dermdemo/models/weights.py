@@ -7,7 +7,6 @@ Weights of convnext_*.fb_in1k: Liu et al. 2022, Apache-2.0 (timm), trained on Im
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -79,13 +77,14 @@ def read_weights_file(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"'{path}' is not a file of plain weights (safetensors, or a torch file that loads with "
-                              "weights_only).") from error
+    except Exception as error:  # on damaged bytes torch's unpickler raises IndexError, struct.error and more
+        raise CheckpointError(f"'{path}' is not a file of plain weights (safetensors, or a torch file that loads "
+                              "with weights_only).") from error
     for key in ("model", "state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+            isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise CheckpointError(f"'{path}' holds no dictionary of tensors.")
     return state
 

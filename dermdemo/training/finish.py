@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 from dermdemo.config import DeviceName
@@ -46,12 +47,16 @@ def finish_arm(checkpoint: Path, run: Path, table: LesionTable, split: Split, *,
 
 
 def _calibrate(meta: CheckpointMeta, calib: Predictions) -> CheckpointMeta:
-    """`meta` with temperature and prediction-set thresholds, or as it was if calib is too small."""
+    """`meta` with temperature and prediction-set thresholds, each only where calib is large enough for it."""
     try:
         temperature = fit_temperature(calib.y, calib.logits).value
     except DataError as error:
-        print(f"Not calibrated: {error}")
+        print(f"Not calibrated: {error}", file=sys.stderr)
         return meta
-    probs = apply_temperature(calib.logits, temperature)
-    conformal = encode(fit_conformal(calib.y, probs, meta.classes, calib.groups))
-    return dataclasses.replace(meta, temperature=temperature, conformal=conformal)
+    meta = dataclasses.replace(meta, temperature=temperature)
+    try:
+        fitted = fit_conformal(calib.y, apply_temperature(calib.logits, temperature), meta.classes, calib.groups)
+    except DataError as error:
+        print(f"No prediction sets: {error}", file=sys.stderr)
+        return meta
+    return dataclasses.replace(meta, conformal=encode(fitted))

@@ -64,7 +64,8 @@ def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 2.0, alpha: Ten
     cross-entropy. Source: Lin et al. 2017, Focal Loss for Dense Object Detection.
     """
     log_p = F.log_softmax(logits.float(), dim=1).gather(1, target[:, None]).squeeze(1)
-    loss = -((1 - log_p.exp()).clamp_min(0) ** gamma) * log_p
+    focus = (1 - log_p.exp()).clamp_min(1e-8) ** gamma  # above 0: gamma < 1 has no gradient there
+    loss = -focus * log_p
     if alpha is not None:
         loss = loss * alpha.to(loss)[target]
     return loss.mean()

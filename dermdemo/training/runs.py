@@ -122,7 +122,7 @@ def run_pretrain(request: RunRequest, config: PretrainConfig) -> Path:
     return request.folder
 
 
-def run_supervised(request: RunRequest, config: SupervisedConfig, *, ship_trunk_only: bool = False) -> Path:
+def run_supervised(request: RunRequest, config: SupervisedConfig) -> Path:
     """Supervised pretraining, from a source to an exported encoder. Returns the checkpoint folder."""
     fabric = make_fabric(config)
     fabric.launch()
@@ -136,8 +136,7 @@ def run_supervised(request: RunRequest, config: SupervisedConfig, *, ship_trunk_
                   "not ImageNet-1k weights")
         meta = CheckpointMeta(kind="encoder", encoder=config.encoder, origin=f"supervised:{table.name}",
                               origin_text=origin, **_common(request, config, table, state, fabric, None))
-        parts = encoder_parts(task.module.encoder)
-        _export(request, meta, {"trunk": parts["trunk"]} if ship_trunk_only else parts)
+        _export(request, meta, encoder_parts(task.module.encoder))
     fabric.barrier()
     return request.folder
 

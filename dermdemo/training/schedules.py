@@ -11,7 +11,7 @@ def cosine_lr(epoch: float, *, epochs: int, warmup: float, floor: float = 0.01) 
     """Multiplier of the base learning rate at fractional `epoch`: linear warm-up, then cosine to `floor`."""
     warmup = min(warmup, epochs / 2)
     if epoch < warmup:
-        return max((epoch + 1e-8) / warmup, 1e-3)
+        return min(max((epoch + 1e-8) / warmup, 1e-3), 1.0)
     progress = min((epoch - warmup) / max(epochs - warmup, 1e-8), 1.0)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 

@@ -1,0 +1,161 @@
+"""Building the atlas: every lesion in the latent space and on a map that new images can be put on.
+
+UMAP is fitted on the training split. Every other lesion is placed exactly as an upload would be, and the
+distance to umap-learn's own placement is stored. The only module that needs umap-learn.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from tqdm import tqdm
+
+from dermdemo.analysis.atlas_files import BASE_COLUMNS, AtlasArm, AtlasMeta, MapParameters, MapQuality, write_atlas
+from dermdemo.analysis.forward import forward
+from dermdemo.analysis.latent import NOVELTY_K, mean_of_nearest, place
+from dermdemo.analysis.quality import map_quality
+from dermdemo.analysis.reconstruction import mean_squared_error
+from dermdemo.analysis.serving import Served, Store, load_served
+from dermdemo.config import DeviceName
+from dermdemo.data.loader import PixelStore
+from dermdemo.data.sources import LesionTable
+from dermdemo.data.splits import Split
+from dermdemo.errors import DataError
+from dermdemo.models.card import data_licence
+
+BATCH = 64
+N_NEIGHBORS, MIN_DIST, METRIC = 15, 0.1, "euclidean"
+MIN_TRAIN = 12
+HAM10000_ATTRIBUTION = ("Tschandl P., Rosendahl C., Kittler H.: The HAM10000 dataset. Sci. Data 5, 180161 (2018), "
+                        "doi:10.1038/sdata.2018.161")
+
+
+@dataclass(frozen=True)
+class FittedMap:
+    """Coordinates (N, 2) of all rows, and umap-learn's own placement (M, 2) of those not in train."""
+
+    coordinates: np.ndarray
+    reference: np.ndarray
+    parameters: MapParameters
+
+
+def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, *, device: DeviceName = "auto",
+                seed: int = 0) -> AtlasMeta:
+    """Encode all rows, fit the map on train, place the rest, measure, and write `out` in one step.
+
+    Args:
+        checkpoints: folder with the VAE (`vae`) and the classifiers.
+        seed: of UMAP and of the samples that the figures are taken on.
+
+    Raises:
+        CheckpointError, NotFittedError: the models cannot be served.
+        DataError: too few training lesions, or a split that is not the one the VAE was trained by.
+    """
+    served = load_served(Store(root=checkpoints, atlas=None), device)
+    frame = table.frame
+    splits, labels, groups = (np.array(v, dtype=str) for v in (split.names, frame["label"], frame["group"]))
+    _check_split(served, split, len(set(groups[splits == "train"])))
+    arrays = encode_rows(served, table)
+    mu = arrays["mu"].astype(np.float32)  # as stored: what an upload will be compared with
+    fitted = fit_map(mu, splits == "train", seed)
+    arrays["coordinates"] = fitted.coordinates
+    arrays["knn_distance"] = knn_distances(mu, splits == "train", groups)
+    quality = map_quality(mu, fitted.coordinates, fitted.reference, labels, splits, seed=seed)
+    meta = _meta(served, table, split, fitted.parameters, quality)
+    return write_atlas(out, meta, arrays, _columns(table, split))
+
+
+def _meta(served: Served, table: LesionTable, split: Split, parameters: MapParameters, quality: MapQuality
+          ) -> AtlasMeta:
+    """What is known of the atlas, its file hashes excepted."""
+    vae, of_split = served.vae.meta, table.frame["group"].groupby(list(split.names))
+    return AtlasMeta(
+        vae=vae.name, vae_sha256=vae.sha256, size=vae.input.size, crop=vae.input.crop, latent=int(vae.latent or 0),
+        arms={arm: AtlasArm(checkpoint=loaded.meta.name, sha256=loaded.meta.sha256, classes=loaded.meta.classes)
+              for arm, loaded in served.arms.items()},
+        source=table.name, source_hash=table.data_hash(), split_hash=split.hash, split_seed=split.seed,
+        images={str(name): len(part) for name, part in of_split},
+        lesions={str(name): int(part.nunique()) for name, part in of_split},
+        map=parameters, quality=quality, licence=data_licence(table.name),
+        attribution=HAM10000_ATTRIBUTION if "ham10000" in table.name.lower() else "")
+
+
+def _check_split(served: Served, split: Split, train_lesions: int) -> None:
+    trained_by = served.vae.meta.split_hash
+    if trained_by and trained_by != split.hash:
+        raise DataError("This source does not split as the data the VAE was trained on: its calibration and test "
+                        "lesions may be among the VAE's training images. Use the same source and split seed.")
+    if train_lesions < MIN_TRAIN:
+        raise DataError(f"A map needs at least {MIN_TRAIN} training lesions; this source has {train_lesions}.")
+
+
+def encode_rows(served: Served, table: LesionTable) -> dict[str, np.ndarray]:
+    """Run the models over every row: mu, error, and logits and features of each arm, N rows each."""
+    stores = {spec: PixelStore(table, range(len(table)), spec, progress=True) for spec in served.specs}
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in tqdm(torch.arange(len(table)).split(BATCH), desc="encoding", disable=None):
+        pixels = {spec: store.batch(batch).permute(0, 2, 3, 1).contiguous().numpy() for spec, store in stores.items()}
+        out = forward(served, pixels)
+        found = {"mu": out.mu.half(), "error": mean_squared_error(out.x, out.x_hat)}
+        for arm in served.arms:
+            found |= {f"logits.{arm}": out.logits[arm].half(), f"features.{arm}": out.pooled[arm].half()}
+        for name, value in found.items():
+            parts.setdefault(name, []).append(value.cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def fit_map(mu: np.ndarray, train: np.ndarray, seed: int) -> FittedMap:
+    """UMAP of the training rows of (N, D); the others placed as uploads are.
+
+    Args:
+        train: (N,) bool.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # umap offers a TensorFlow variant that nobody asked for
+        import umap
+    parameters = MapParameters(n_neighbors=min(N_NEIGHBORS, int(train.sum()) - 1), min_dist=MIN_DIST, metric=METRIC,
+                               seed=seed, version=f"umap-learn {version('umap-learn')}")
+    reducer: Any = umap.UMAP(n_neighbors=parameters.n_neighbors, min_dist=MIN_DIST, metric=METRIC, random_state=seed,
+                             n_jobs=1)
+    coordinates = np.empty((len(mu), 2), np.float32)
+    coordinates[train] = on_map = reducer.fit_transform(mu[train])
+    rest = np.flatnonzero(~train)
+    for row in rest:
+        distances = np.linalg.norm(mu[train] - mu[row], axis=1)
+        coordinates[row] = place(distances, on_map, parameters.n_neighbors)
+    reference = reducer.transform(mu[rest]) if len(rest) else np.empty((0, 2), np.float32)
+    return FittedMap(coordinates, reference, parameters)
+
+
+def knn_distances(mu: np.ndarray, train: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(N,) float32: mean latent distance of each row to the nearest training images of other lesions."""
+    known, known_groups = mu[train], groups[train]
+    found = np.empty(len(mu), np.float32)
+    for rows in np.array_split(np.arange(len(mu)), max(1, len(mu) // 256)):
+        distances = cdist(mu[rows], known)
+        distances[groups[rows][:, None] == known_groups] = np.inf
+        for row, line in zip(rows, distances, strict=True):
+            found[row] = mean_of_nearest(line[np.isfinite(line)], NOVELTY_K)
+    return found
+
+
+def _columns(table: LesionTable, split: Split) -> dict[str, list[Any]]:
+    """image_id, group, label, split, and every further column that holds numbers or text."""
+    frame = table.frame
+    columns: dict[str, list[Any]] = {name: frame[name].astype(str).tolist() for name in BASE_COLUMNS[:3]}
+    columns["split"] = list(split.names)
+    for name in frame.columns:
+        if name in columns or name == "locator":
+            continue
+        if frame[name].dtype.kind in "fiu":
+            columns[name] = [None if np.isnan(v) else float(v) for v in frame[name]]
+        elif all(isinstance(v, str) for v in frame[name].dropna()):
+            columns[name] = [v if isinstance(v, str) else None for v in frame[name]]
+    return columns
