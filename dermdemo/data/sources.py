@@ -258,9 +258,8 @@ def _read_parquet(shards: Sequence[Path]) -> tuple[str, pd.DataFrame, Callable[[
     data = [v["bytes"] if isinstance(v, dict) else v for v in frame[image]]
     ids = _first([c for c in frame if c != image], PARQUET_ID)
     frame = _renamed(frame.drop(columns=image), {label: "label"} | ({ids: "image_id"} if ids else {}))
-    if ids is None:
-        frame["image_id"] = [f"row-{i}" for i in range(len(frame))]
-    for column in {"image_id", "label", "group"} & set(frame.columns):  # numbers, or floats where some are missing
+    frame["image_id"] = [str(v) for v in frame["image_id"]] if ids else [f"row-{i}" for i in range(len(frame))]
+    for column in {"label", "group"} & set(frame.columns):  # may be numbers, or floats where some are missing
         frame[column] = pd.Series([None if pd.isna(v) else str(v) for v in frame[column]], dtype=object)
     frame["locator"] = [str(i) for i in range(len(frame))]
     return shards[0].parent.name, frame, lambda i: data[int(i)], []

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from dermdemo.analysis.analyser import Analyser
+from dermdemo.analysis.serving import TrunkKey
 from dermdemo.data.images import to_input
 from dermdemo.errors import CheckpointError, ConfigError, ImageError, NotFittedError
 from dermdemo.models.checkpoint import load_classifier, load_meta, load_vae, rewrite_meta
@@ -102,30 +103,22 @@ def test_a_shared_trunk_runs_once_and_its_modules_are_one(
     assert served.arms["vae"].module.encoder.stages[3] is not served.vae.module.encoder.stages[3]
 
 
-def test_a_shared_trunk_gives_what_a_separate_one_gives(
-        shared_store: Path, tmp_path: Path, make: Any, pictures: list[DecodedImage],
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    """An arm at another input size cannot share; at the same size it does, even if it stores its own copy."""
-    root = tmp_path / "store"
-    shutil.copytree(shared_store, root, ignore=shutil.ignore_patterns("vae-arm"))
-    meta = make.arm(root / "vae-arm", "vae", base=root / "vae", borrow=False)
-    assert not meta.base and meta.files["trunk"] == load_meta(root / "vae").files["trunk"]
-    monkeypatch.setattr("dermdemo.analysis.forward.trunk_key", lambda m: (m.name, m.input))  # nothing is shared
-    monkeypatch.setattr("dermdemo.analysis.serving._share_trunks", lambda models: None)
-    monkeypatch.setattr("dermdemo.analysis.forward.TrunkKey", tuple)
-    separate = [KeyedAnalysis.run(root, p) for p in pictures[:2]]
-    monkeypatch.undo()
-    together = Analyser(shared_store, device="cpu")
-    for picture, expected in zip(pictures[:2], separate, strict=True):
-        same(together.analyse(picture), expected)
+def test_a_shared_trunk_gives_what_separate_ones_give(
+        shared_store: Path, pictures: list[DecodedImage], monkeypatch: pytest.MonkeyPatch) -> None:
+    together = Analyser(shared_store, device="cpu").analyse(pictures[0])
+    for module in ("serving", "forward"):  # every model its own trunk
+        monkeypatch.setattr(f"dermdemo.analysis.{module}.trunk_key", lambda m: TrunkKey(m.name, m.input))
+    apart = Analyser(shared_store, device="cpu")
+    assert apart._served.arms["vae"].module.encoder.stem is not apart._served.vae.module.encoder.stem
+    same(apart.analyse(pictures[0]), together)
 
 
-class KeyedAnalysis:
-    """An analysis by a store, for the test above."""
-
-    @staticmethod
-    def run(root: Path, picture: DecodedImage) -> Analysis:
-        return Analyser(root, device="cpu").analyse(picture)
+def test_a_trunk_stored_twice_is_still_one(tmp_path: Path, make: Any) -> None:
+    make.store(tmp_path)
+    meta = make.arm(tmp_path / "vae-arm", "vae", base=tmp_path / "vae", borrow=False)
+    assert not meta.base and meta.files["trunk"] == load_meta(tmp_path / "vae").files["trunk"]
+    served = Analyser(tmp_path, device="cpu")._served
+    assert served.arms["vae"].module.encoder.stem is served.vae.module.encoder.stem
 
 
 def test_arms_may_want_other_inputs(tmp_path: Path, make: Any, pictures: list[DecodedImage]) -> None:
@@ -310,7 +303,7 @@ from dermdemo.analysis.analyser import Analyser
 from PIL import Image
 result = Analyser(Path({str(shared_store)!r}), device="cpu").analyse(Image.new("RGB", (80, 60), (180, 120, 100)))
 assert result.position is not None
-heavy = ("umap", "numba", "pynndescent", "gradio", "sklearn", "pandas", "torchmetrics", "dermdemo.training",
+heavy = ("umap", "numba", "pynndescent", "gradio", "sklearn", "torchmetrics", "dermdemo.training",
          "dermdemo.data.loader", "lightning_fabric")
 print([m for m in heavy if m in sys.modules])
 """

@@ -16,7 +16,8 @@ SIZE = 32
 
 
 def cam(heat: np.ndarray) -> Attribution:
-    return Attribution(arm="vae", target="mel", layer="stages[-1]", heat=heat.astype(np.float32), grid=(4, 4), peak=1.0)
+    heat = heat.astype(np.float32)
+    return Attribution(arm="vae", target="mel", layer="stages[-1]", heat=heat, grid=(4, 4), peak=1.0)
 
 
 @pytest.fixture

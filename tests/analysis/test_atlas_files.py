@@ -1,0 +1,94 @@
+"""The atlas on disk: round trip, and every change to it refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dermdemo.analysis.atlas_files import ARRAYS_FILE, LESIONS_FILE, META_FILE, read_files, read_meta, write_atlas
+from dermdemo.errors import CheckpointError, DataError
+
+
+@pytest.fixture
+def folder(store: Path) -> Path:
+    return store / "atlas"
+
+
+def test_round_trip(folder: Path, tmp_path: Path) -> None:
+    meta = read_meta(folder)
+    arrays, columns = read_files(folder, meta)
+    again = write_atlas(tmp_path / "copy", meta, arrays, columns)
+    assert read_meta(tmp_path / "copy") == again == meta
+    assert again.sha256 == meta.sha256
+    other_arrays, other_columns = read_files(tmp_path / "copy", again)
+    assert other_columns == columns
+    assert set(other_arrays) == set(arrays)
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(other_arrays[name], values)
+
+
+def test_types_on_disk(folder: Path) -> None:
+    arrays, columns = read_files(folder, read_meta(folder))
+    kinds = {name: str(values.dtype) for name, values in arrays.items()}
+    assert kinds == {"mu": "float16", "error": "float32", "knn_distance": "float32", "coordinates": "float32"} | {
+        f"{what}.{arm}": "float16" for what in ("logits", "features") for arm in ("vae", "imagenet")}
+    assert {"image_id", "group", "label", "split", "age", "sex"} <= set(columns)
+    assert "locator" not in columns  # a path of the machine it was made on
+
+
+def test_it_replaces_an_older_atlas_whole(folder: Path) -> None:
+    meta = read_meta(folder)
+    arrays, columns = read_files(folder, meta)
+    (folder / "stray").touch()
+    write_atlas(folder, meta, {k: v[:5] for k, v in arrays.items()}, {k: v[:5] for k, v in columns.items()})
+    assert {p.name for p in folder.iterdir()} == {ARRAYS_FILE, LESIONS_FILE, META_FILE}
+    assert {p.name for p in folder.parent.iterdir()} == {"vae", "vae-arm", "imagenet-arm", "atlas"}
+    assert len(read_files(folder, read_meta(folder))[0]["mu"]) == 5
+
+
+@pytest.mark.parametrize("name", [ARRAYS_FILE, LESIONS_FILE])
+def test_a_changed_or_missing_file_is_refused(folder: Path, name: str) -> None:
+    path = folder / name
+    blob = bytearray(path.read_bytes())
+    blob[len(blob) // 2] ^= 1
+    path.write_bytes(bytes(blob))
+    with pytest.raises(CheckpointError, match="has changed since"):
+        read_files(folder, read_meta(folder))
+    path.unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        read_files(folder, read_meta(folder))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    values = json.loads((folder / META_FILE).read_text())
+    (folder / META_FILE).write_text(json.dumps(values | changes))
+
+
+@pytest.mark.parametrize("changes", [
+    {"schema_version": 2}, {"latent": "eight"}, {"surprise": 1}, {"quality": None}, {"files": ["a"]}])
+def test_a_strange_meta_is_refused(folder: Path, changes: dict[str, Any]) -> None:
+    edit(folder, **changes)
+    with pytest.raises(CheckpointError):
+        read_meta(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "\xff"])
+def test_what_is_no_meta_at_all_is_refused(folder: Path, text: str) -> None:
+    (folder / META_FILE).write_bytes(text.encode("latin-1"))
+    with pytest.raises(CheckpointError):
+        read_meta(folder)
+
+
+def test_arrays_and_columns_must_fit_together(folder: Path, tmp_path: Path) -> None:
+    meta = read_meta(folder)
+    arrays, columns = read_files(folder, meta)
+    with pytest.raises(DataError, match="unequal lengths"):
+        write_atlas(tmp_path / "x", meta, arrays, columns | {"label": columns["label"][:-1]})
+    del arrays["error"]
+    with pytest.raises(DataError, match="lacks error"):
+        write_atlas(tmp_path / "x", meta, arrays, columns)
+    assert not (tmp_path / "x").exists()

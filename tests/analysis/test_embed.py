@@ -1,0 +1,105 @@
+"""Building the atlas: everything encoded as an upload is, figures that can be read, and real UMAP once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dermdemo.analysis import embed
+from dermdemo.analysis.analyser import Analyser
+from dermdemo.analysis.embed import build_atlas, fit_map, knn_distances
+from dermdemo.analysis.quality import knn_figures
+from dermdemo.data.splits import make_split
+from dermdemo.errors import DataError
+
+
+def test_rows_are_encoded_as_uploads_are(analyser: Analyser, lesions: Any) -> None:
+    atlas = analyser.atlas
+    assert atlas is not None and len(atlas) == len(lesions.table)
+    for row in (0, 40, len(atlas) - 1):
+        result = analyser.analyse_bytes(lesions.table.read(row))
+        np.testing.assert_allclose(atlas.mu[row], result.mu, atol=5e-3)
+        assert atlas.error[row] == pytest.approx(result.reconstruction.mse, abs=1e-5)
+        for arm, prediction in result.arms.items():
+            logits = atlas.logits[arm][row].astype(float)
+            raw = np.exp(logits - logits.max())
+            assert raw / raw.sum() == pytest.approx(list(prediction.raw_probabilities.values()), abs=0.01)
+
+
+def test_the_metadata_say_where_it_comes_from(analyser: Analyser, lesions: Any) -> None:
+    atlas = analyser.atlas
+    assert atlas is not None
+    meta = atlas.meta
+    assert meta.vae_sha256 == analyser.vae.sha256 and meta.split_hash == lesions.split.hash
+    assert meta.source_hash == lesions.table.data_hash()
+    assert sum(meta.images.values()) == len(lesions.table)
+    assert meta.arms["imagenet"].sha256 == analyser.arms["imagenet"].sha256
+    quality = meta.quality
+    assert 0 <= quality.trustworthiness <= 1
+    assert [k.space for k in quality.knn] == ["latent", "map"]
+    assert all(k.split == "val" for k in quality.knn)  # never test
+    assert quality.placement_median == pytest.approx(np.sqrt(0.5), abs=1e-5)  # the stand-in's offset
+    assert quality.placement_n == len(lesions.table) - meta.images["train"]
+
+
+def test_distances_leave_the_own_lesion_out() -> None:
+    mu = np.array([[0.0], [0.0], [1.0], [10.0], [0.5]], np.float32)
+    train = np.array([True, True, True, True, False])
+    groups = np.array(["a", "a", "b", "c", "d"])
+    found = knn_distances(mu, train, groups)
+    np.testing.assert_allclose(found, [5.5, 5.5, (1 + 1 + 9) / 3, (10 + 10 + 9) / 3, (0.5 + 0.5 + 0.5 + 9.5) / 4])
+
+
+def test_neighbour_figures_are_those_of_a_known_case() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.array(["nv"] * 60 + ["mel"] * 20)
+    splits = np.array((["train"] * 3 + ["val"]) * 20)
+    apart = rng.normal(size=(80, 3)) + 50 * (labels == "mel")[:, None]
+    mixed = rng.normal(size=(80, 3))
+    good, bad = (knn_figures("latent", v, labels, splits) for v in (apart, mixed))
+    assert good is not None and bad is not None
+    assert good.accuracy == good.balanced_accuracy == 1 and good.majority == 0.75
+    assert bad.balanced_accuracy < 0.8
+    assert knn_figures("latent", apart, np.array([""] * 80), splits) is None
+
+
+def test_a_split_the_vae_was_not_trained_by_is_refused(store: Path, lesions: Any) -> None:
+    other = make_split(lesions.table, seed=7)
+    with pytest.raises(DataError, match="does not split as"):
+        build_atlas(lesions.table, other, store, store / "new", device="cpu", seed=0)
+    assert not (store / "new").exists()
+
+
+def test_too_few_lesions_are_refused(store: Path, lesions: Any, make: Any) -> None:
+    make.store(store)
+    few = lesions.table.take([i < 12 for i in range(len(lesions.table))])
+    with pytest.raises(DataError, match="at least 12 training lesions"):
+        build_atlas(few, make_split(few), store, store / "new", device="cpu", seed=0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_real_map_and_its_distance_to_umap_learn(store: Path, lesions: Any) -> None:
+    """One compile of umap-learn for all: fit, placement against its own transform, the whole command."""
+    rng = np.random.default_rng(0)
+    centres = 12 * rng.normal(size=(4, 8))
+    mu = (centres[np.arange(400) % 4] + rng.normal(size=(400, 8))).astype(np.float32)
+    train = np.arange(400) % 5 != 0
+    first, again = fit_map(mu, train, 0), fit_map(mu, train, 0)
+    np.testing.assert_array_equal(first.coordinates, again.coordinates)
+    assert first.parameters.n_neighbors == 15 and "umap-learn" in first.parameters.version
+    off = np.linalg.norm(first.coordinates[~train] - first.reference, axis=1)
+    spread = np.linalg.norm(first.coordinates[train][:160] - first.coordinates[train][160:], axis=1)
+    assert np.median(off) < 0.1 * np.median(spread)
+
+    meta = build_atlas(lesions.table, lesions.split, store, store / "atlas", device="cpu", seed=0)
+    assert meta.quality.trustworthiness > 0.7
+    result = Analyser(store, device="cpu").analyse_bytes(lesions.table.read(0))
+    assert result.position is not None and np.isfinite([result.position.x, result.position.y]).all()
+
+
+def test_umap_waits_inside_a_function() -> None:
+    assert "umap" not in vars(embed)
