@@ -239,13 +239,23 @@ class Environment:
     home: Path
     checkpoints: Path
     offline: bool = field(default=False)
+    host: str = "127.0.0.1"
+    port: int = 7860
 
 
 def environment() -> Environment:
-    """Read the environment once: DERMDEMO_HOME, DERMDEMO_CHECKPOINTS, HF_HUB_OFFLINE."""
+    """Read the environment: DERMDEMO_HOME, DERMDEMO_CHECKPOINTS, HF_HUB_OFFLINE, GRADIO_SERVER_NAME and _PORT.
+
+    Raises:
+        ConfigError: the port is no number.
+    """
+    port = os.environ.get("GRADIO_SERVER_PORT", "7860")
+    _require(port.isdigit(), f"GRADIO_SERVER_PORT must be a number, not '{port}'.")
     root = Path(__file__).resolve().parent.parent
     return Environment(
         home=Path(os.environ.get("DERMDEMO_HOME", ".dermdemo")),
         checkpoints=Path(os.environ.get("DERMDEMO_CHECKPOINTS", str(root / "checkpoints"))),
+        host=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
+        port=int(port),
         offline=os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"),
     )

@@ -6,7 +6,8 @@ follows there, so that the same image always lands on the same spot and umap-lea
 
 Unusual here: rho is the nearest distance, as in UMAP's fit; umap-learn's transform takes rho = 0. On
 scikit-learn's digits this lands nearer to where umap-learn's optimisation ends (median 0.18 against 0.20
-map units, 95 %: 0.8 against 1.3).
+map units, 95 %: 0.8 against 1.3); on 2,500 lesions of HAM10000 in the latent space of a VAE in its third
+epoch it makes no difference (0.31 against 0.33, 95 %: 1.1 both).
 Source: McInnes, Healy, Melville 2018 (1802.03426), algorithm 3; umap-learn 0.5, `smooth_knn_dist` and
 `init_graph_transform`.
 """

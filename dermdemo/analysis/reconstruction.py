@@ -1,6 +1,7 @@
 """What the VAE keeps of an image: decode(mu), error map, PSNR, SSIM; draws and walks in the latent space.
 
-SSIM is written out here because importing torchmetrics takes three seconds; a test holds the two together.
+SSIM is written out here because importing torchmetrics takes three seconds, and because torchmetrics counts
+windows that reach over the border; over the others a test holds the two together.
 Source: Wang et al. 2004 (SSIM: Gaussian window of 11 px, sigma 1.5, K1 = 0.01, K2 = 0.03).
 """
 

@@ -129,7 +129,7 @@ NATURAL_VIEWS = Augmentation(rotate=False, min_zoom=0.6, brightness=0.3, contras
 
 def shard(count: int, rank: int, world: int) -> Tensor:
     """Positions of this process: rank, rank + world, ... below `count`."""
-    return torch.arange(rank, count, world)
+    return torch.arange(count)[rank::world]
 
 
 def epoch_batches(count: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world: int = 1

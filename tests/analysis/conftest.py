@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from dermdemo.data.synthetic import synthetic_lesion, write_synthetic
 from dermdemo.diagnoses import HAM10000_CLASSES
 from dermdemo.evaluation.conformal import ConformalThresholds
 from dermdemo.evaluation.records import encode
-from dermdemo.models.checkpoint import BasePart, CheckpointMeta, classifier_parts, save_checkpoint, vae_parts
+from dermdemo.models.checkpoint import CheckpointMeta, classifier_parts, load_encoder, save_checkpoint, vae_parts
 from dermdemo.models.classifier import Classifier
 from dermdemo.models.encoder import Encoder
 from dermdemo.models.vae import VAE
@@ -76,8 +75,6 @@ def _thresholds() -> ConformalThresholds:
 def _arm(folder: Path, arm: str, *, base: Path | None = None, borrow: bool = True, seed: int = 1,
          temperature: float | None = 1.7, size: int = SIZE) -> CheckpointMeta:
     """A classifier; with `base` on that checkpoint's trunk, borrowed or (borrow=False) stored once more."""
-    from dermdemo.models.checkpoint import load_encoder
-
     encoder = _encoder(seed) if base is None else load_encoder(base).module
     torch.manual_seed(seed + 100)
     model = Classifier(encoder, KINDS, hidden=16)
@@ -164,13 +161,3 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="session")
-def rebased() -> Callable[[CheckpointMeta, str], CheckpointMeta]:
-    """Metadata that name another folder as the home of every borrowed part."""
-    def change(meta: CheckpointMeta, name: str) -> CheckpointMeta:
-        parts = tuple(BasePart(checkpoint=name, part=b.part, sha256=b.sha256) for b in meta.base)
-        return dataclasses.replace(meta, base=parts)
-
-    return change

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import shutil
 import subprocess
@@ -223,8 +224,6 @@ def test_without_an_atlas_it_says_so(store: Path, pictures: list[DecodedImage]) 
 
 
 def test_uncalibrated_arms_say_so(store: Path, pictures: list[DecodedImage]) -> None:
-    import dataclasses
-
     meta = load_meta(store / "imagenet-arm")
     rewrite_meta(store / "imagenet-arm", dataclasses.replace(meta, temperature=None, conformal={}))
     result = Analyser(store, device="cpu").analyse(pictures[0])
@@ -270,8 +269,6 @@ def test_a_new_vae_with_the_old_atlas_is_refused(
 
 
 def test_what_cannot_be_served_is_refused(store: Path, make: Any) -> None:
-    import dataclasses
-
     with pytest.raises(CheckpointError, match="no classifier of the arm 'ae'"):
         Analyser(store, device="cpu", arms=("vae", "ae"))
     with pytest.raises(CheckpointError):

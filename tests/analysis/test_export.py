@@ -111,7 +111,7 @@ def test_csv_has_one_row_each_and_reads_back(result: Analysis) -> None:
 
 def test_the_csv_columns_are_those_of_the_document(result: Analysis) -> None:
     text = DOC.read_text(encoding="utf-8").partition("## CSV")[2]
-    rows = [re.compile(re.sub(r"<\w+>", r"\\w+", name)) for name in re.findall(r"`([a-z_<>]{3,})`", text)]
+    rows = [re.compile(re.sub(r"<\w+>", r"\\w+", name)) for name in re.findall(r"`([a-z0-9_<>]{3,})`", text)]
     header = to_csv_rows([result])[0]
     assert [c for c in header if not any(r.fullmatch(c) for r in rows)] == []
 

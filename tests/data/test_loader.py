@@ -84,7 +84,7 @@ def test_unreadable_images_point_to_the_audit(memory_limit: int) -> None:
     made = table_of_images([0, 1], ["a", "b"], ["x", "x"])
     data = {"0": encoded(0), "1": b"\x89PNG\r\n\x1a\n broken"}
     table = LesionTable("broken", made.frame, made.classes, data.__getitem__)
-    with pytest.raises(DataError, match="img-0001.*data audit"):
+    with pytest.raises(DataError, match=r"img-0001.*data audit"):
         PixelStore(table, [0, 1], SPEC, memory_limit=memory_limit).batch([1])
 
 
@@ -105,7 +105,7 @@ def test_views_stay_in_range_and_follow_their_seed(views: Augmentation) -> None:
     x = batch()
     first = views(x, seeded(1))
     assert first.shape == x.shape
-    assert 0 <= float(first.min())
+    assert float(first.min()) >= 0
     assert float(first.max()) <= 1
     assert torch.equal(first, views(x, seeded(1)))
     assert not torch.equal(first, views(x, seeded(2)))
@@ -116,7 +116,7 @@ def test_views_stay_in_range_and_follow_their_seed(views: Augmentation) -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_extreme_images_stay_in_range(views: Augmentation, value: float) -> None:
     out = views(torch.full((16, 3, 32, 32), value), seeded())
-    assert 0 <= float(out.min())
+    assert float(out.min()) >= 0
     assert float(out.max()) <= 1
 
 
@@ -142,7 +142,8 @@ def test_rotation_keeps_the_centre_and_the_colours_of_a_disc() -> None:
     distance = (axis[:, None].square() + axis[None].square()).sqrt()
     disc = ((0.8 - distance) * 8).sigmoid().expand(8, 3, 64, 64)
     out = Augmentation(rotate=True, **STILL)(disc, seeded())
-    torch.testing.assert_close(out, disc, atol=0.03, rtol=0)
+    inside = distance < 0.95  # the corners show what is reflected at the border
+    torch.testing.assert_close(out[..., inside], disc[..., inside], atol=0.03, rtol=0)
 
 
 @pytest.mark.parametrize(("name", "statistic"), [
