@@ -79,9 +79,10 @@ def _identity(meta: CheckpointMeta) -> str:
 def _training(meta: CheckpointMeta) -> str:
     data, spent = meta.data, meta.spent
     lines = ["## Training", "", f"- Data: {data['name']}, {data['images']} images, {data['groups']} groups; "
-             f"data hash `{data['hash'][:16]}`" + (f", split hash `{meta.split_hash[:16]}`" if meta.split_hash else ""),
-             f"- Spent: {spent['epochs']} epochs (schedule {spent['schedule']}, px x epochs), {spent['hours']:.2f} hours "
-             f"on {spent['hardware']}; seed {meta.seed}"]
+             f"data hash `{data['hash'][:16]}`"
+             + (f", split hash `{meta.split_hash[:16]}`" if meta.split_hash else ""),
+             f"- Spent: {spent['epochs']} epochs (schedule {spent['schedule']}, px x epochs), "
+             f"{spent['hours']:.2f} hours on {spent['hardware']}; seed {meta.seed}"]
     val = meta.metrics.get("training", {}).get("val", {})
     lines += [f"- Validation at the end: {_figures(val)}", ""]
     return "\n".join(lines)
@@ -95,7 +96,8 @@ def _figures(values: Mapping[str, Any]) -> str:
 def _test(meta: CheckpointMeta) -> str:
     """Test figures beside the pixel baseline, and in words who wins."""
     test, baseline = meta.metrics["test"], meta.metrics.get("baseline")
-    head = "| metric | this model (95 % interval) |" + (" PCA-64 of pixels + logistic regression |" if baseline else "")
+    head = "| metric | this model (95 % interval) |"
+    head += " PCA-64 of pixels + logistic regression |" if baseline else ""
     lines = [f"## Test split ({test['n_images']} images of {test['n_lesions']} lesions, read {test['readings']} time"
              f"{'s' if test['readings'] != 1 else ''})", "", head, "|---|---|" + ("---|" if baseline else "")]
     for name, entry in test["figures"].items():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from dermdemo.analysis.export import analysis_to_dict
 from dermdemo.data.images import decode_image
@@ -20,6 +21,15 @@ MODEL_QUEUE = "models"
 UPLOAD_NAME = "uploaded image"
 
 log = logging.getLogger(__name__)
+
+
+class UploadedImage(gr.Image):
+    """gr.Image that hands over the path unopened: bytes of strangers are decoded by `data.images` alone."""
+
+    is_template = True  # drawn by the frontend as a gr.Image
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        return payload.path if payload else None
 
 
 class AnalyserLike(Protocol):
@@ -82,7 +92,7 @@ def build(analyser: AnalyserLike | None, uploads: Uploads, *, problem: str | Non
     start = result.failure(f"{problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE) if problem else result.empty()
     with gr.Row(elem_id="dd-main"):
         with gr.Column(elem_id="dd-rail"):
-            upload = gr.Image(type="filepath", sources=["upload", "clipboard", "webcam"], label=text.UPLOAD_LABEL,
+            upload = UploadedImage(type="filepath", sources=["upload", "clipboard", "webcam"], label=text.UPLOAD_LABEL,
                               placeholder=text.UPLOAD_HINT, height=280, buttons=[], elem_id="dd-upload",
                               webcam_options=gr.WebcamOptions(mirror=False))  # fmt: skip
             gr.HTML(f'<p class="dd-note">{text.FORMATS}</p><p class="dd-note">{text.PRIVACY}</p>', padding=False)

@@ -1,0 +1,73 @@
+"""Checkpoints for the page (those of the analysis tests), pictures to upload, and the app as a process."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from dermdemo.data.synthetic import synthetic_lesion
+from tests.analysis.conftest import lesions, shared_store  # noqa: F401  fixtures
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def jpeg(label: str, seed: int) -> bytes:
+    """A synthetic lesion as JPEG bytes."""
+    buffer = io.BytesIO()
+    synthetic_lesion(label, seed).save(buffer, format="JPEG", quality=92)
+    return buffer.getvalue()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start(checkpoints: Path, folder: Path) -> tuple[subprocess.Popen[bytes], str, Path]:
+    """The app on a free port; returns when the page answers."""
+    port, log = free_port(), folder / "app.log"
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port),
+                                "HOME": str(folder)}
+    with log.open("wb") as stream:
+        process = subprocess.Popen([sys.executable, "app.py", "--checkpoints", str(checkpoints), "--device", "cpu"],
+                                   cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+    address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(address).status_code == 200:
+                return process, address, log
+        except httpx.TransportError:
+            time.sleep(0.3)
+    process.kill()
+    raise AssertionError(f"the app did not start: {log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def app(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: F811
+    """Address of a running app."""
+    folder = tmp_path_factory.mktemp("app")
+    process, address, log = start(shared_store, folder)
+    yield address
+    process.terminate()
+    process.wait(30)
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="session")
+def bare_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of an app without checkpoints."""
+    folder = tmp_path_factory.mktemp("bare")
+    process, address, _ = start(folder / "nothing", folder)
+    yield address
+    process.terminate()
+    process.wait(30)
