@@ -42,10 +42,12 @@ class Audit:
         lines += ["", "missing metadata"]
         lines += [f"  {k:<20}{v:>7}" for k, v in self.missing.items()] or ["  no metadata columns"]
         lines += ["", "problems"]
-        lines += [f"  {p.count:>6} {p.message} (e.g. {', '.join(p.examples[:3])})" for p in self.problems] or ["  none"]
-        lines += ["", "split (images by class)", "  " + " " * 8 + "".join(f"{c:>8}" for c in self.classes) + "  groups"]
+        lines += [f"  {p.count:>6} {p.message} (e.g. {', '.join(p.examples[:3])})" for p in self.problems]
+        lines += [] if self.problems else ["  none"]
+        lines += ["", "split (images by class)", " " * 10 + "".join(f"{c:>8}" for c in self.classes) + "  groups"]
         for split, row in self.split_table.items():
-            lines.append(f"  {split:<8}" + "".join(f"{row.get(c, 0):>8}" for c in self.classes) + f"{row['groups']:>8}")
+            counts = "".join(f"{row.get(c, 0):>8}" for c in self.classes)
+            lines.append(f"  {split:<8}{counts}{row['groups']:>8}")
         return "\n".join([*lines, "", f"split hash {self.split_hash[:16]}, data hash {self.data_hash[:16]}"])
 
 

@@ -145,3 +145,9 @@ def epoch_batches(count: int, batch_size: int, *, seed: int, epoch: int, rank: i
         mine = order[start:min(start + step, usable)][rank::world]
         if len(mine):
             yield mine
+
+
+def shard_batches(count: int, batch_size: int, rank: int, world: int) -> tuple[Tensor, ...]:
+    """Batches of this process's positions, in order; none if there are more processes than positions."""
+    mine = shard(count, rank, world)
+    return tuple(mine.split(batch_size)) if len(mine) else ()

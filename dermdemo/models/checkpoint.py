@@ -172,7 +172,7 @@ def encoder_parts(encoder: Encoder) -> Parts:
 
 
 def save_checkpoint(folder: Path, meta: CheckpointMeta, parts: Parts) -> CheckpointMeta:
-    """Write a checkpoint folder in one step (a reader sees the old one, or the new one, whole).
+    """Write a checkpoint folder whole: built aside, then renamed (an old one is moved out of the way first).
 
     Returns:
         `meta` with the hashes of the files written.

@@ -19,7 +19,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from dermdemo.config import FinetuneConfig
-from dermdemo.data.loader import LESION_VIEWS, PixelStore, epoch_batches, shard, to_float
+from dermdemo.data.loader import LESION_VIEWS, PixelStore, epoch_batches, shard_batches, to_float
 from dermdemo.data.sources import LesionTable
 from dermdemo.data.splits import Split, label_subset
 from dermdemo.errors import DataError
@@ -141,7 +141,7 @@ class FinetuneTask:
         sums = torch.zeros(2, dtype=torch.float64)
         table = torch.zeros((2, classes), dtype=torch.float64)  # right, all
         alpha = self.alpha if self.alpha is not None else torch.ones(classes)
-        for part in shard(len(labels), self.fabric.global_rank, self.fabric.world_size).split(EVAL_BATCH):
+        for part in shard_batches(len(labels), EVAL_BATCH, self.fabric.global_rank, self.fabric.world_size):
             logits = model.forward_features(features[part].to(self.fabric.device).float()).cpu()
             y = labels[part]
             log_p = F.log_softmax(logits, 1).gather(1, y[:, None]).squeeze(1)

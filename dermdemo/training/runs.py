@@ -185,8 +185,9 @@ def run_train(request: RunRequest, config: FinetuneConfig, *, arm: Arm, weights:
             task.module.load_state_dict(best["model"])
         base = origin.base if origin.base and origin.base.parent.resolve() == request.store.resolve() else None
         parts, borrowed = classifier_parts(task.module, base)
-        meta = CheckpointMeta(kind="classifier", encoder=encoder, arm=arm, classes=table.classes, hidden=config.hidden,
-                              unfrozen_stages=config.unfrozen_stages, head_trained=True, base=borrowed,
+        meta = CheckpointMeta(kind="classifier", encoder=encoder, arm=arm, classes=table.classes,
+                              hidden=config.hidden, unfrozen_stages=config.unfrozen_stages, head_trained=True,
+                              base=borrowed,
                               origin=origin.slug, origin_text=origin.text,
                               **_common(request, config, table, state, fabric, split))
         _export(request, meta, parts)

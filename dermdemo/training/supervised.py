@@ -17,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dermdemo.config import SupervisedConfig
-from dermdemo.data.loader import NATURAL_VIEWS, PixelStore, epoch_batches, shard, to_float
+from dermdemo.data.loader import NATURAL_VIEWS, PixelStore, epoch_batches, shard_batches, to_float
 from dermdemo.data.sources import LesionTable
 from dermdemo.errors import DataError
 from dermdemo.models.encoder import Encoder
@@ -99,7 +99,7 @@ class SupervisedTask:
     def validate(self, model: Any, epoch: int) -> dict[str, Any]:
         """Cross-entropy without smoothing, top-1 and top-5 accuracy on the hold-out."""
         totals = torch.zeros(4, dtype=torch.float64)
-        for batch in shard(len(self.val_rows), self.fabric.global_rank, self.fabric.world_size).split(256):
+        for batch in shard_batches(len(self.val_rows), 256, self.fabric.global_rank, self.fabric.world_size):
             x = to_float(self.val_store.batch(batch).to(self.fabric.device))
             target = self.labels[[self.val_rows[int(k)] for k in batch]].to(x.device)
             logits = model(x.contiguous(memory_format=torch.channels_last))

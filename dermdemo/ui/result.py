@@ -68,6 +68,7 @@ def verdict(analysis: Analysis) -> str:
     """Picture, agreement and novelty at a glance."""
     first = next(iter(analysis.inputs.values()))
     width, height = analysis.source_size
+    size = text.SOURCE_SIZE.format(width=width, height=height)
     chips = [_chip(text.AGREEMENT_CHIP[analysis.agreement], _LEVELS[analysis.agreement])]
     if analysis.novelty:
         chips.append(_chip(text.NOVELTY_CHIP[analysis.novelty.level], _LEVELS[analysis.novelty.level]))
@@ -78,7 +79,7 @@ def verdict(analysis: Analysis) -> str:
     )
     return (
         '<section class="dd-card dd-verdict">'
-        f"{picture(first, text.RECONSTRUCTION_INPUT, analysis.name, text.SOURCE_SIZE.format(width=width, height=height))}"
+        f"{picture(first, text.RECONSTRUCTION_INPUT, analysis.name, size)}"
         f'<div><p class="dd-chips">{"".join(chips)}</p><h2>{escape(agreement_sentence(analysis))}</h2>'
         f'<ul class="dd-sides">{sides}</ul></div></section>'
     )

@@ -33,7 +33,8 @@ SHORT_LABELS = {
 }  # fmt: skip
 
 EMPTY_TITLE = "Nothing analysed yet"
-EMPTY_TEXT = "Give it an image. Both arms read it; you see where they agree, where they looked, and how unusual it is."
+EMPTY_TEXT = "Give it an image. Both arms read it; you see where they agree, where they looked, "
+EMPTY_TEXT += "and how unusual it is."
 EMPTY_STEPS = (
     ("Probabilities", "of seven classes, calibrated, from both arms side by side"),
     ("Attention", "Grad-CAM maps of both arms on one colour scale"),
@@ -55,7 +56,7 @@ ORIGIN = "Encoder weights: {origin}"
 MALIGNANT_TAG = "malignant*"
 MALIGNANT = "Malignant or pre-malignant"
 BENIGN = "Benign"
-MALIGNANT_NOTE = "* counted as malignant or pre-malignant: the probabilities of these classes add up to the bar below them."
+MALIGNANT_NOTE = "* counted as malignant or pre-malignant: these classes' probabilities add up to the bar below them."
 PREDICTION_SET = "Prediction set: {classes}"
 PREDICTION_SET_NONE = "No prediction set is stored with this model."
 PROBABILITIES = "Calibrated probabilities"

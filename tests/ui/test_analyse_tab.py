@@ -52,7 +52,8 @@ def test_probabilities_on_the_page_are_those_of_the_analysis(analyser: Analyser)
         assert text.percent(prediction.probabilities[prediction.top]) in page
 
 
-def test_an_html_file_under_an_image_name_gives_a_sentence(analyser: Analyser, uploads: Uploads, tmp_path: Path) -> None:
+def test_an_html_file_under_an_image_name_gives_a_sentence(analyser: Analyser, uploads: Uploads, tmp_path: Path
+                                                           ) -> None:
     path = upload(tmp_path, b"<html><script>alert(1)</script></html>")
     page = analyse.show_upload(analyser, uploads, path)
     assert 'role="alert"' in page and "<script>" not in page and "Traceback" not in page

@@ -89,12 +89,14 @@ def answer_api(analyser: AnalyserLike | None, uploads: Uploads, path: str | None
 
 def build(analyser: AnalyserLike | None, uploads: Uploads, *, problem: str | None = None) -> None:
     """Lay the tab out inside the current Blocks and wire it."""
-    start = result.failure(f"{problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE) if problem else result.empty()
+    start = result.empty()
+    if problem:
+        start = result.failure(f"{problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE)
     with gr.Row(elem_id="dd-main"):
         with gr.Column(elem_id="dd-rail"):
-            upload = UploadedImage(type="filepath", sources=["upload", "clipboard", "webcam"], label=text.UPLOAD_LABEL,
-                              placeholder=text.UPLOAD_HINT, height=280, buttons=[], elem_id="dd-upload",
-                              webcam_options=gr.WebcamOptions(mirror=False))  # fmt: skip
+            upload = UploadedImage(type="filepath", sources=["upload", "clipboard", "webcam"],
+                                   label=text.UPLOAD_LABEL, placeholder=text.UPLOAD_HINT, height=280, buttons=[],
+                                   elem_id="dd-upload", webcam_options=gr.WebcamOptions(mirror=False))  # fmt: skip
             gr.HTML(f'<p class="dd-note">{text.FORMATS}</p><p class="dd-note">{text.PRIVACY}</p>', padding=False)
             chosen = _examples(list_examples())
         shown = gr.HTML(start, elem_id="dd-result", padding=False)
