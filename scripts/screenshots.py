@@ -33,7 +33,6 @@ def main() -> int:
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for name, width, height, theme, whole in (("analyse", 1280, 980, "light", False),
-                                                  ("analyse-whole", 1280, 980, "light", True),
                                                   ("analyse-dark", 1280, 980, "dark", False),
                                                   ("analyse-phone", 390, 844, "light", False)):
             page = chromium.new_page(viewport={"width": width, "height": height})

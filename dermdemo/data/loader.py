@@ -49,7 +49,8 @@ class PixelStore:
         if self.resident:
             pixels = np.empty((len(self.rows), spec.size, spec.size, 3), np.uint8)
             decoded = self._pool.map(self._decode, self.rows, chunksize=64)
-            for k, image in enumerate(tqdm(decoded, total=len(self.rows), desc="decoding", disable=not progress)):
+            for k, image in enumerate(tqdm(decoded, total=len(self.rows), desc="decoding",
+                                          disable=None if progress else True)):
                 pixels[k] = image
             self._pixels = pixels
 

@@ -23,13 +23,9 @@ UPLOAD_NAME = "uploaded image"
 log = logging.getLogger(__name__)
 
 
-class UploadedImage(gr.Image):
-    """gr.Image that hands over the path unopened: bytes of strangers are decoded by `data.images` alone."""
-
-    is_template = True  # drawn by the frontend as a gr.Image
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        return payload.path if payload else None
+def unopened(payload: ImageData | None) -> str | None:
+    """The path of an upload as it is: bytes of strangers are decoded by `data.images` alone, not by gr.Image."""
+    return payload.path if payload else None
 
 
 class AnalyserLike(Protocol):
@@ -94,9 +90,10 @@ def build(analyser: AnalyserLike | None, uploads: Uploads, *, problem: str | Non
         start = result.failure(f"{problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE)
     with gr.Row(elem_id="dd-main"):
         with gr.Column(elem_id="dd-rail"):
-            upload = UploadedImage(type="filepath", sources=["upload", "clipboard", "webcam"],
-                                   label=text.UPLOAD_LABEL, placeholder=text.UPLOAD_HINT, height=280, buttons=[],
-                                   elem_id="dd-upload", webcam_options=gr.WebcamOptions(mirror=False))  # fmt: skip
+            upload = gr.Image(type="filepath", sources=["upload", "clipboard", "webcam"],
+                              label=text.UPLOAD_LABEL, placeholder=text.UPLOAD_HINT, height=280, buttons=[],
+                              elem_id="dd-upload", webcam_options=gr.WebcamOptions(mirror=False))  # fmt: skip
+            upload.preprocess = unopened
             gr.HTML(f'<p class="dd-note">{text.FORMATS}</p><p class="dd-note">{text.PRIVACY}</p>', padding=False)
             chosen = _examples(list_examples())
         shown = gr.HTML(start, elem_id="dd-result", padding=False)
