@@ -1,0 +1,32 @@
+"""README and cards say what the shipped metadata say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dermdemo.models.card import CARD_FILE, render_card
+from scripts.readme import ROOT, results, shipped, updated
+
+METAS = shipped(ROOT / "checkpoints")
+
+
+def test_the_results_in_the_readme_are_those_of_the_checkpoints() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert updated(text, results(METAS)) == text, "run `python -m scripts.readme`"
+
+
+@pytest.mark.parametrize("name", METAS)
+def test_a_card_is_what_its_metadata_give(name: str) -> None:
+    assert (ROOT / "checkpoints" / name / CARD_FILE).read_text(encoding="utf-8") == render_card(METAS[name])
+
+
+def test_a_store_without_checkpoints_is_said(tmp_path: Path) -> None:
+    assert "No checkpoint" in results(shipped(tmp_path))
+
+
+def test_pictures_that_the_readme_shows_are_there() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    pictures = [part.split(")")[0] for part in text.split("](")[1:] if ".png)" in part]
+    assert pictures and all((ROOT / p).is_file() for p in pictures)
