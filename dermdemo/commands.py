@@ -82,9 +82,12 @@ class Trim:
     checkpoint: Positional[Path]
 
     def run(self) -> int:
+        from dermdemo.models.card import write_card
         from dermdemo.models.checkpoint import trim
 
-        print(f"{self.checkpoint} keeps {', '.join(trim(self.checkpoint).files)}")
+        meta = trim(self.checkpoint)
+        write_card(self.checkpoint, meta)
+        print(f"{self.checkpoint} keeps {', '.join(meta.files)}")
         return 0
 
 
