@@ -9,11 +9,11 @@ from pathlib import Path
 from dermdemo.analysis.analyser import Analyser
 from dermdemo.config import environment
 from dermdemo.errors import DermdemoError
-from dermdemo.ui.layout import build, serve
+from dermdemo.ui.layout import build, launch_options
 
 
 def main() -> None:
-    """Read settings, load the models, serve the page until interrupted."""
+    """Read settings, load the models, serve the page."""
     settings = environment()
     parser = argparse.ArgumentParser(description="dermdemo: research use only, never a diagnosis.")
     parser.add_argument("--host", default=settings.host, help="address to bind (GRADIO_SERVER_NAME)")
@@ -29,11 +29,9 @@ def main() -> None:
     except DermdemoError as error:
         problem = str(error)
         logging.getLogger("dermdemo").error("no models are served: %s", problem)
-    serve(build(analyser, problem=problem), host=args.host, port=args.port)
+    print(f"dermdemo on http://{args.host}:{args.port} (research use only)", flush=True)
+    build(analyser, problem=problem).launch(server_name=args.host, server_port=args.port, **launch_options())
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (DermdemoError, OSError) as error:  # a setting is wrong, or the port is taken
-        raise SystemExit(f"dermdemo: {error}") from None
+    main()

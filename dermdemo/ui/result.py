@@ -6,6 +6,8 @@ their place while they load, so that a second result replaces the first without 
 
 from __future__ import annotations
 
+import numpy as np
+
 from dermdemo.diagnoses import full_name
 from dermdemo.types import Analysis, Attribution, Neighbour, Novelty, Prediction
 from dermdemo.ui import text
@@ -31,7 +33,7 @@ _LEVELS = {"agree": "calm", "disagree": "warn", "disagree-on-malignancy": "alert
 def render(analysis: Analysis) -> str:
     """The whole result."""
     parts = (verdict(analysis), arms(analysis), attention(analysis), reconstruction(analysis),
-             novelty(analysis.novelty), neighbours(analysis.neighbours), details(analysis))  # fmt: skip
+             _pair(novelty(analysis.novelty), neighbours(analysis.neighbours)), details(analysis))  # fmt: skip
     return f'<div class="dd-result">{"".join(parts)}</div>'
 
 
@@ -79,55 +81,44 @@ def verdict(analysis: Analysis) -> str:
         '<section class="dd-card dd-verdict">'
         f"{picture(first, text.RECONSTRUCTION_INPUT, analysis.name, size)}"
         f'<div><p class="dd-chips">{"".join(chips)}</p><h2>{escape(agreement_sentence(analysis))}</h2>'
-        f'<ul class="dd-sides">{sides}</ul>{_notes(analysis.notes)}</div></section>'
+        f'<ul class="dd-sides">{sides}</ul></div></section>'
     )
-
-
-def _notes(notes: tuple[str, ...]) -> str:
-    """What the analyser says is missing or weak."""
-    if not notes:
-        return ""
-    lines = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f'<div class="dd-notes"><b>{escape(text.NOTES_TITLE)}</b><ul>{lines}</ul></div>'
 
 
 def arms(analysis: Analysis) -> str:
     """Probabilities of every arm, side by side."""
     cards = "".join(_arm(arm, prediction) for arm, prediction in analysis.arms.items())
-    return f'<section class="dd-arms">{cards}<p class="dd-note">{escape(text.MALIGNANT_NOTE)}</p></section>'
+    note = f'<p class="dd-note">{escape(text.MALIGNANT_NOTE)} {escape(text.PROBABILITIES_NOTE)}</p>'
+    return f'<section class="dd-arms">{cards}{note}</section>'
 
 
 def _arm(arm: str, prediction: Prediction) -> str:
     classes = ", ".join(full_name(key) for key in prediction.prediction_set)
     chosen = text.PREDICTION_SET.format(classes=classes) if classes else text.PREDICTION_SET_NONE
-    scaled = prediction.temperature != 1
-    calibrated = text.CALIBRATED.format(temperature=f"{prediction.temperature:.2f}") if scaled else text.UNCALIBRATED
     both = malignancy(prediction.malignant) if prediction.malignant is not None else "<div></div>"
     return (
         f'<article class="dd-card dd-arm"><header><h3>{escape(text.arm_name(arm))}</h3>'
         f"<p>{escape(text.ORIGIN.format(origin=prediction.origin))}</p></header>"
-        f'{bars(prediction.probabilities)}{both}'
-        f'<p class="dd-note">{escape(chosen)}<br>{escape(calibrated)}</p></article>'
+        f'{bars(prediction.probabilities)}{both}<p class="dd-note">{escape(chosen)}</p></article>'
     )
 
 
 def attention(analysis: Analysis) -> str:
     """Grad-CAM of every arm over what it saw, on one colour scale."""
     shown = "".join(_attention(analysis, arm, a) for arm, a in analysis.attributions.items())
-    notes = "".join(f"<p>{escape(note)}</p>" for note in text.ATTENTION_NOTES)
     legend = scale(ATTENTION_MAP, text.ATTENTION_SCALE, "0", "1")
-    body = f'<div class="dd-pictures">{shown}<div class="dd-aside">{notes}</div></div>{legend}'
-    return _section(text.ATTENTION_TITLE, body)
+    return _section(text.ATTENTION_TITLE, f'<div class="dd-pictures is-two">{shown}</div>{legend}')
 
 
 def _attention(analysis: Analysis, arm: str, attribution: Attribution) -> str:
     name, target = text.arm_name(arm), full_name(attribution.target)
     rows, columns = attribution.grid
-    grid = text.ATTENTION_GRID.format(rows=rows, columns=columns, size=attribution.heat.shape[0])
-    flat = () if attribution.heat.any() else (text.ATTENTION_FLAT,)
+    notes = [text.ATTENTION_GRID.format(rows=rows, columns=columns, size=attribution.heat.shape[0])]
+    if not attribution.heat.any():
+        notes.append(text.ATTENTION_FLAT)
     pixels = overlay(analysis.inputs[arm], attribution.heat)
     alt = text.ATTENTION_ALT.format(arm=name, target=target)
-    return picture(pixels, alt, name, text.ATTENTION_TARGET.format(target=target), grid, *flat)
+    return picture(pixels, alt, text.ATTENTION_CAPTION.format(arm=name, target=target), *notes)
 
 
 def reconstruction(analysis: Analysis) -> str:
@@ -136,14 +127,14 @@ def reconstruction(analysis: Analysis) -> str:
     size = text.RECONSTRUCTION_SIZE.format(size=made.image.shape[0])
     figures = text.RECONSTRUCTION_FIGURES.format(psnr=text.decibel(made.psnr), ssim=f"{made.ssim:.3f}")
     shown = (
-        picture(made.original, text.RECONSTRUCTION_INPUT, text.RECONSTRUCTION_INPUT, size),
+        picture(vae_input(analysis), text.RECONSTRUCTION_INPUT, text.RECONSTRUCTION_INPUT, size),
         picture(made.image, text.RECONSTRUCTION_IMAGE, text.RECONSTRUCTION_IMAGE, figures,
                 text.RECONSTRUCTION_FROM.format(latent=analysis.mu.size)),
         picture(colourise(made.error, ERROR_MAP, top=ERROR_TOP), text.RECONSTRUCTION_ERROR,
                 text.RECONSTRUCTION_ERROR, text.RECONSTRUCTION_MEAN.format(error=f"{made.error.mean():.3f}")),
     )  # fmt: skip
     legend = scale(ERROR_MAP, text.RECONSTRUCTION_SCALE, "0", f"≥ {ERROR_TOP:g}")
-    return _section(text.RECONSTRUCTION_TITLE, f'<div class="dd-pictures">{"".join(shown)}</div>{legend}')
+    return _section(text.RECONSTRUCTION_TITLE, f'<div class="dd-pictures is-three">{"".join(shown)}</div>{legend}')
 
 
 def novelty(found: Novelty | None) -> str:
@@ -177,12 +168,8 @@ def neighbours(found: tuple[Neighbour, ...]) -> str:
 
 def _about(neighbour: Neighbour) -> str:
     """Age, sex and site in one line, or whatever else the data set tells of a lesion."""
-    parts = []
-    for key, value in neighbour.metadata.items():
-        if value in (None, "", "unknown") or value != value:  # NaN
-            continue
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        parts.append(f"{key} {shown}" if isinstance(value, float) else shown.replace("_", " "))
+    known = {k: v for k, v in neighbour.metadata.items() if v not in (None, "", "unknown") and v == v}
+    parts = [f"{v:g}" if isinstance(v, float) else str(v) for v in known.values()]
     return ", ".join(parts[:4]) or "–"
 
 
@@ -198,6 +185,13 @@ def details(analysis: Analysis) -> str:
     return (
         f'<details class="dd-card dd-details"><summary>{escape(text.DETAILS_TITLE)}</summary>{both}{device}</details>'
     )
+
+
+def vae_input(analysis: Analysis) -> np.ndarray:
+    """The input that the reconstruction belongs to: of the VAE's size, its own arm's first."""
+    size = analysis.reconstruction.image.shape
+    fitting = {arm: pixels for arm, pixels in analysis.inputs.items() if pixels.shape == size}
+    return fitting.get("vae", next(iter((fitting or analysis.inputs).values())))
 
 
 def _section(title: str, body: str) -> str:

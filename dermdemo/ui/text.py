@@ -19,14 +19,12 @@ NOTICE_MORE = "Do not decide anything about a patient with it."
 
 UPLOAD_LABEL = "Dermoscopic image"
 UPLOAD_HINT = "Drop an image here\nor choose a file"
-UPLOAD_NAME = "uploaded image"
 UPLOAD_ALT = "The image that was uploaded"
-FORMATS = "JPEG, PNG, WebP, TIFF, BMP or HEIC, up to 50 MB. Camera and paste: the icons in the box."
+FORMATS = "JPEG, PNG, WebP, TIFF, BMP or HEIC, up to 50 MB. Paste and camera: the icons below the box."
 PRIVACY = "Read once, in memory. The uploaded file is deleted within a minute; nothing of it is kept."
 EXAMPLES_TITLE = "Or try an example"
 EXAMPLES_NOTE = "Synthetic pictures, painted by a program. No patient, no proof of anything."
 EXAMPLES_NONE = "No examples are installed. Run scripts/make_examples.py to paint them."
-EXAMPLE_UNKNOWN = "There is no such example. Pick one of those shown, or upload an image."
 EXAMPLE_NAME = "Synthetic example, painted as: {label}"
 EXAMPLE_ALT = "Synthetic picture painted as {label}"
 SHORT_LABELS = {
@@ -35,7 +33,8 @@ SHORT_LABELS = {
 }  # fmt: skip
 
 EMPTY_TITLE = "Nothing analysed yet"
-EMPTY_TEXT = "Upload an image or pick an example. Two models with different pretraining read it side by side."
+EMPTY_TEXT = "Give it an image. Both arms read it; you see where they agree, where they looked, "
+EMPTY_TEXT += "and how unusual it is."
 EMPTY_STEPS = (
     ("Probabilities", "of seven classes, calibrated, from both arms side by side"),
     ("Attention", "Grad-CAM maps of both arms on one colour scale"),
@@ -46,7 +45,6 @@ NO_MODELS_TITLE = "No models are loaded"
 NO_MODELS_TEXT = "The page works, but images cannot be analysed until the app is restarted with its checkpoints."
 FAILED_TITLE = "This image was not analysed"
 FAILED_INTERNAL = "Something went wrong inside the app; the log has the details. Try again, or try another image."
-NO_LINKS = "Send the file itself, not a link to it: this app fetches nothing from elsewhere."
 NO_FILE = "No file arrived. Upload an image file."
 GONE = "The uploaded file is no longer there. Upload it again."
 
@@ -58,12 +56,11 @@ ORIGIN = "Encoder weights: {origin}"
 MALIGNANT_TAG = "malignant*"
 MALIGNANT = "Malignant or pre-malignant"
 BENIGN = "Benign"
-NOTES_TITLE = "To be read with care"
 MALIGNANT_NOTE = "* counted as malignant or pre-malignant: these classes' probabilities add up to the bar below them."
 PREDICTION_SET = "Prediction set: {classes}"
 PREDICTION_SET_NONE = "No prediction set is stored with this model."
-CALIBRATED = "Calibrated by temperature scaling (T = {temperature})."
-UNCALIBRATED = "Not calibrated: no temperature is stored with this model."
+PROBABILITIES = "Calibrated probabilities"
+PROBABILITIES_NOTE = "Temperature scaling was fitted on held-out lesions."
 
 AGREEMENT_CHIP: dict[AgreementLevel, str] = {
     "agree": "Arms agree",
@@ -84,22 +81,17 @@ NOVELTY_TEXT: dict[NoveltyLevel, str] = {
     "far": "The image is far from anything the VAE was fitted to: the probabilities mean little here.",
 }
 NOVELTY_TITLE = "How unusual is it?"
-NOVELTY_NONE = "Novelty cannot be judged: there is no reference of known lesions."
+NOVELTY_NONE = "Novelty cannot be judged: no atlas of known lesions is installed."
 NOVELTY_SCORE = "{share} of the reference lesions are less unusual than this image."
 NOVELTY_REFERENCE = "Reference: {reference}"
 NOVELTY_DISTANCE = "Latent distance to the nearest known lesions: larger than for {share} of the reference."
 NOVELTY_ERROR = "Reconstruction error: larger than for {share} of the reference; both tails count."
 
 ATTENTION_TITLE = "Where each arm looked"
-ATTENTION_TARGET = "Grad-CAM for {target}"
-ATTENTION_GRID = "{rows} × {columns} grid, smoothed over {size} px"
-ATTENTION_FLAT = "No positive evidence found: the map is empty."
-ATTENTION_SCALE = "Grad-CAM, as a share of each map's own maximum"
-ATTENTION_NOTES = (
-    "Bright is where the named class drew its evidence from, dark is where it drew none.",
-    "A map is only as fine as its grid: it shows a region, never an outline.",
-    "Each map is scaled to its own maximum: compare where the arms looked, not how strongly.",
-)
+ATTENTION_CAPTION = "{arm}: for {target}"
+ATTENTION_GRID = "computed on a coarse {rows} × {columns} grid, smoothed over {size} px"
+ATTENTION_FLAT = "no positive evidence found: the map is empty"
+ATTENTION_SCALE = "Grad-CAM, share of each map's own maximum"
 ATTENTION_ALT = "Grad-CAM of the {arm} for {target}, laid over the grey model input"
 
 RECONSTRUCTION_TITLE = "What the VAE keeps of the image"
@@ -108,14 +100,14 @@ RECONSTRUCTION_IMAGE = "Reconstruction"
 RECONSTRUCTION_ERROR = "Error map"
 RECONSTRUCTION_SIZE = "{size} × {size} px"
 RECONSTRUCTION_FIGURES = "PSNR {psnr} · SSIM {ssim}"
-RECONSTRUCTION_MEAN = "Mean {error}"
-RECONSTRUCTION_FROM = "Decoded from {latent} numbers (posterior mean)"
+RECONSTRUCTION_MEAN = "mean {error}"
+RECONSTRUCTION_FROM = "decoded from {latent} numbers (posterior mean)"
 RECONSTRUCTION_SCALE = "Absolute error, mean of the three channels, RGB in 0 to 1"
 
 NEIGHBOURS_TITLE = "Nearest known lesions"
 NEIGHBOURS_NOTE = "By distance in the VAE's latent space. Likeness to the VAE is not likeness to a dermatologist."
 NEIGHBOURS_NONE = "No atlas of known lesions is installed, so there is nothing to compare with."
-NEIGHBOURS_HEAD = ("Image", "Labelled as", "Distance", "Split", "Known of it")
+NEIGHBOURS_HEAD = ("Lesion", "Labelled as", "Distance", "Split", "About")
 
 DETAILS_TITLE = "Models, hashes and timing"
 DETAILS_MODEL, DETAILS_HASH, DETAILS_STEP, DETAILS_TIME = "Model", "SHA-256", "Step", "Time"
@@ -123,8 +115,6 @@ DETAILS_DEVICE = "Computed on {device}. Times are those of this one image."
 TIMING_STEPS = {
     "decode": "Decode", "forward": "Both arms and VAE", "attribution": "Attention maps", "latent": "Latent search",
 }  # fmt: skip
-API_ANSWER = "Analysis"
-API_ABOUT = "Analyse one image file; the answer is described in docs/analysis-schema.md."
 TIMING_TOTAL = "Total"
 SOURCE_SIZE = "{width} × {height} px"
 
