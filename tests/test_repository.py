@@ -56,7 +56,7 @@ def _third_party(paths: list[Path]) -> set[str]:
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name.split(".")[0] for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     names |= {n.module.split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level}
-    names -= {*sys.stdlib_module_names, "dermdemo", "benchmarks", "tests"}
+    names -= {*sys.stdlib_module_names, "dermdemo", "benchmarks", "scripts", "tests"}
     known = metadata.packages_distributions()
     return {known.get(n, [n])[0].lower().replace("_", "-") for n in names}
 
