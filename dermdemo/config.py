@@ -234,28 +234,50 @@ PRESETS: dict[str, dict[str, Preset]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What the process environment decides."""
+    """What the process environment decides.
+
+    Attributes:
+        admin_hash: argon2id hash of the administrator's password, in place of the file in `home`.
+        data: folders below which data sets may be registered.
+        slurm: settings of the cluster such as ``partition=gpu,gpus=1,nodes=1``; empty where there is none.
+        jobs: jobs that may run at once on each device.
+    """
 
     home: Path
     checkpoints: Path
+    data: tuple[Path, ...] = ()
+    slurm: str = ""
+    jobs: int = 1
     offline: bool = field(default=False)
     host: str = "127.0.0.1"
     port: int = 7860
+    upload_seconds: float = 30.0
+    admin_hash: str | None = field(default=None, repr=False)
 
 
 def environment() -> Environment:
-    """Read the environment: DERMDEMO_HOME, DERMDEMO_CHECKPOINTS, HF_HUB_OFFLINE, GRADIO_SERVER_NAME and _PORT.
+    """Read the environment: DERMDEMO_HOME, DERMDEMO_CHECKPOINTS, DERMDEMO_DATA (folders, colon-separated),
+    DERMDEMO_SLURM, DERMDEMO_JOBS, DERMDEMO_ADMIN_HASH, DERMDEMO_UPLOAD_SECONDS (how long an uploaded file stays
+    once it was read), HF_HUB_OFFLINE, GRADIO_SERVER_NAME and _PORT.
 
     Raises:
-        ConfigError: the port is no number.
+        ConfigError: the port, the seconds or the number of jobs is no number.
     """
-    port = os.environ.get("GRADIO_SERVER_PORT", "7860")
+    port, jobs = os.environ.get("GRADIO_SERVER_PORT", "7860"), os.environ.get("DERMDEMO_JOBS", "1")
     _require(port.isdigit(), f"GRADIO_SERVER_PORT must be a number, not '{port}'.")
+    seconds = os.environ.get("DERMDEMO_UPLOAD_SECONDS", "30")
+    _require(seconds.isdigit(), f"DERMDEMO_UPLOAD_SECONDS must be a whole number of seconds, not '{seconds}'.")
+    _require(jobs.isdigit() and int(jobs) >= 1, f"DERMDEMO_JOBS must be a number from 1 on, not '{jobs}'.")
     root = Path(__file__).resolve().parent.parent
     return Environment(
         home=Path(os.environ.get("DERMDEMO_HOME", ".dermdemo")),
         checkpoints=Path(os.environ.get("DERMDEMO_CHECKPOINTS", str(root / "checkpoints"))),
+        data=tuple(Path(p) for p in os.environ.get("DERMDEMO_DATA", "").split(os.pathsep) if p),
+        slurm=os.environ.get("DERMDEMO_SLURM", ""),
+        jobs=int(jobs),
         host=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
         port=int(port),
+        upload_seconds=float(seconds),
+        admin_hash=os.environ.get("DERMDEMO_ADMIN_HASH") or None,
         offline=os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"),
     )

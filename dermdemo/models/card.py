@@ -12,6 +12,7 @@ from typing import Any
 from dermdemo import RESEARCH_NOTICE
 from dermdemo.diagnoses import full_name
 from dermdemo.models.checkpoint import CheckpointMeta
+from dermdemo.models.stored_figures import BaselineFigures, StoredFigures, read_baseline, read_test
 
 CARD_FILE = "MODEL_CARD.md"
 HAM10000_LICENCE = ("CC BY-NC-SA 4.0, inherited from HAM10000 (Tschandl, Rosendahl, Kittler 2018): research use, "
@@ -49,10 +50,11 @@ def write_card(folder: Path, meta: CheckpointMeta) -> None:
 def render_card(meta: CheckpointMeta) -> str:
     """The card as Markdown."""
     sections = [f"# {meta.name}\n\n> {RESEARCH_NOTICE}\n", _identity(meta), _training(meta)]
-    if "test" in meta.metrics:
-        sections.append(_test(meta))
+    test = read_test(meta)
+    if test is not None:
+        sections += [_test(test, read_baseline(meta)), _per_class(test), _malignancy(test)]
     sections.append(LIMITS.format(notice=RESEARCH_NOTICE))
-    return "\n".join(sections)
+    return "\n".join(section for section in sections if section)
 
 
 def _row(name: str, value: Any) -> str:
@@ -82,7 +84,8 @@ def _training(meta: CheckpointMeta) -> str:
              f"data hash `{data['hash'][:16]}`"
              + (f", split hash `{meta.split_hash[:16]}`" if meta.split_hash else ""),
              f"- Spent: {spent['epochs']} epochs (schedule {spent['schedule']}, px x epochs), "
-             f"{spent['hours']:.2f} hours on {spent['hardware']}; seed {meta.seed}"]
+             f"{spent['hours']:.2f} hours on {spent['hardware']}; seed {meta.seed}"
+             + (f"; finished {spent['finished']}" if "finished" in spent else "")]
     val = meta.metrics.get("training", {}).get("val", {})
     lines += [f"- Validation at the end: {_figures(val)}", ""]
     return "\n".join(lines)
@@ -93,27 +96,55 @@ def _figures(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{k.replace('_', ' ')} {v:.4g}" for k, v in numbers.items())
 
 
-def _test(meta: CheckpointMeta) -> str:
+def _test(test: StoredFigures, baseline: BaselineFigures | None) -> str:
     """Test figures beside the pixel baseline, and in words who wins."""
-    test, baseline = meta.metrics["test"], meta.metrics.get("baseline")
     head = "| metric | this model (95 % interval) |"
     head += " PCA-64 of pixels + logistic regression |" if baseline else ""
-    lines = [f"## Test split ({test['n_images']} images of {test['n_lesions']} lesions, read {test['readings']} time"
-             f"{'s' if test['readings'] != 1 else ''})", "", head, "|---|---|" + ("---|" if baseline else "")]
-    for name, entry in test["figures"].items():
-        cell = f"{entry['estimate']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})"
-        beside = f" {baseline[name]:.3f} |" if baseline and name in baseline else (" |" if baseline else "")
-        lines.append(f"| {name.replace('_', ' ')} | {cell} |{beside}")
+    lines = [f"## Test split ({test.n_images} images of {test.n_lesions} lesions, read {test.readings} time"
+             f"{'s' if test.readings != 1 else ''})", "", head, "|---|---|" + ("---|" if baseline else "")]
+    for name, figure in test.figures.items():
+        beside = ""
+        if baseline:
+            beside = f" {baseline.figures[name]:.3f} |" if name in baseline.figures else " |"
+        lines.append(f"| {name.replace('_', ' ')} | {figure} |{beside}")
     lines.append("")
     if baseline:
-        lines += [_verdict(test["figures"], baseline), ""]
+        lines += [_verdict(test, baseline), ""]
     return "\n".join(lines)
 
 
-def _verdict(figures: Mapping[str, Any], baseline: Mapping[str, float]) -> str:
+def _per_class(test: StoredFigures) -> str:
+    """Every class against the rest, with n; empty where it was not stored."""
+    if not test.per_class:
+        return ""
+    lines = ["### By class", "",
+             "| class | images | lesions | sensitivity (95 % interval) | specificity (95 % interval) |",
+             "|---|---|---|---|---|"]
+    for c in test.per_class:
+        lesions = "" if c.n_lesions is None else c.n_lesions
+        lines.append(f"| {full_name(c.name)} | {c.n_images} | {lesions} | {c.sensitivity} | {c.specificity} |")
+    return "\n".join([*lines, ""])
+
+
+def _malignancy(test: StoredFigures) -> str:
+    """Malignant against benign at the thresholds fixed on validation; empty where they were not stored."""
+    if not test.operating_points:
+        return ""
+    lines = ["### Malignant or pre-malignant against benign", "",
+             f"{test.n_malignant} malignant or pre-malignant images, {test.n_benign} benign; thresholds fixed on the "
+             "validation split.", "",
+             "| specificity asked for | threshold | sensitivity (95 % interval) | specificity reached "
+             "(95 % interval) |", "|---|---|---|---|"]
+    lines += [f"| {p.target_specificity:.2f} | {p.threshold:.3f} | {p.sensitivity} | {p.specificity} |"
+              for p in test.operating_points]
+    return "\n".join([*lines, ""])
+
+
+def _verdict(test: StoredFigures, baseline: BaselineFigures) -> str:
     """One sentence on whether the model beats the baseline; losing is said as plainly as winning."""
-    names = [n for n in ("balanced_accuracy", "macro_auc") if n in figures and n in baseline]
-    lost = [n.replace("_", " ") for n in names if figures[n]["estimate"] <= baseline[n]]
+    pairs = {n.replace("_", " "): (test.figures[n].estimate, baseline.figures[n])
+             for n in ("balanced_accuracy", "macro_auc") if n in test.figures and n in baseline.figures}
+    lost = [name for name, (ours, floor) in pairs.items() if ours is None or ours <= floor]
     if lost:
         return f"**This arm does not beat the pixel baseline in {' and '.join(lost)}.**"
-    return f"The arm beats the pixel baseline in {' and '.join(n.replace('_', ' ') for n in names)}."
+    return f"The arm beats the pixel baseline in {' and '.join(pairs)}."

@@ -1,4 +1,4 @@
-"""The ConvNeXt encoder: timm's network, its five parts by name, and where its weights come from.
+"""The ConvNeXt encoder: timm's network, cut in two parts by name, with its own normalisation.
 
 Unusual here:
 - normalisation is a buffer of the encoder: images go in as RGB in [0, 1];
@@ -51,6 +51,10 @@ class Encoder(nn.Module):
         self.stages = net.stages
         self.norm = net.head.norm
         self.width = int(net.num_features)
+        self.set_normalisation()
+
+    def set_normalisation(self) -> None:
+        """Make the buffers that no checkpoint holds."""
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 

@@ -6,12 +6,15 @@ encoder it stands on as its neighbour.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from dermdemo.config import Arm, FinetuneConfig, PretrainConfig, RunConfig, SupervisedConfig
 from dermdemo.data.readable import prepare
@@ -35,6 +38,7 @@ from dermdemo.training.finetune import FinetuneTask
 from dermdemo.training.loop import RunState, fit, hardware, make_fabric, open_run, versions
 from dermdemo.training.pretrain import PretrainTask
 from dermdemo.training.supervised import SupervisedTask
+from dermdemo.training.warm_start import WarmStart, check_unseen, find_start, join_schedules, load_start
 from dermdemo.types import InputSpec
 
 
@@ -47,6 +51,7 @@ class RunRequest:
         out: run folder.
         store: folder of finished checkpoints; the new one is called `name` (by default after `out`).
         finish: train no further; export what a stopped run has reached.
+        init: checkpoint that pretraining starts from; None is from scratch.
     """
 
     source: str
@@ -56,6 +61,12 @@ class RunRequest:
     resume: bool = False
     finish: bool = False
     split_seed: int = 0
+    init: Path | None = None
+
+    @property
+    def resumes(self) -> bool:
+        """True if the run folder is expected to hold a run already."""
+        return self.resume or self.finish
 
     @property
     def folder(self) -> Path:
@@ -65,7 +76,7 @@ class RunRequest:
 def _begin(request: RunRequest, config: RunConfig, fabric: Fabric, stage: str, extra: dict[str, Any]) -> None:
     if fabric.is_global_zero:
         settings = {"source": request.source, "split_seed": request.split_seed, "name": request.folder.name, **extra}
-        open_run(request.out, config, stage=stage, resume=request.resume or request.finish, extra=settings)
+        open_run(request.out, config, stage=stage, resume=request.resumes, extra=settings)
     fabric.barrier()
 
 
@@ -76,18 +87,19 @@ def done(config: RunConfig, state: RunState) -> str:
 
 
 def _common(request: RunRequest, config: RunConfig, table: LesionTable, state: RunState, fabric: Fabric,
-            split: Split | None) -> dict[str, Any]:
-    """Metadata that every exported checkpoint carries."""
-    last = state.history[-1]
+            split: Split | None, start: WarmStart | None = None) -> dict[str, Any]:
+    """Metadata that every exported checkpoint carries; what `start` had spent counts."""
+    last, licence = state.history[-1], data_licence(table.name)
+    spent = {"epochs": state.epoch, "schedule": done(config, state), "hours": round(state.seconds / 3600, 3),
+             "hardware": hardware(fabric.device), "finished": datetime.now(UTC).date().isoformat()}
     data = {"name": table.name, "hash": table.data_hash(), "images": len(table),
             "groups": int(table.frame["group"].nunique()), "split_seed": request.split_seed}
     return {
         "name": request.folder.name, "input": InputSpec(size=config.phase_of(state.epoch).size),
-        "licence": data_licence(table.name),
+        "licence": start.licence_with(licence) if start else licence,
         "config": config.to_dict(), "seed": config.seed, "data": data, "versions": versions(),
         "split_hash": split.hash if split else None,
-        "spent": {"epochs": state.epoch, "schedule": done(config, state), "hours": round(state.seconds / 3600, 3),
-                  "hardware": hardware(fabric.device)},
+        "spent": start.spent_with(spent) if start else spent,
         "metrics": {"training": {"val": {k: v for k, v in last["val"].items() if not isinstance(v, list)},
                                  "train": {k: v for k, v in last["train"].items() if not isinstance(v, list)},
                                  "best_epoch": state.best_epoch}},
@@ -99,24 +111,44 @@ def _export(request: RunRequest, meta: CheckpointMeta, parts: Parts) -> None:
     write_card(request.folder, meta)
 
 
+def _origin(how: str, config: RunConfig, state: RunState, start: WarmStart | None) -> str:
+    """`how` it was trained, for how long, and what it started from."""
+    own = done(config, state)
+    if start is None:
+        return f"{how} ({own} px x epochs)"
+    total = join_schedules(str(start.spent.get("schedule", "")), own)
+    return f"{how} ({own} px x epochs), {start.words}; {total} px x epochs in all"
+
+
+def _started(request: RunRequest, start: WarmStart | None, module: nn.Module) -> None:
+    """Put the weights of `start` in place, unless the run has its own already."""
+    if start is not None and not (request.resumes and (request.out / "last.pt").exists()):
+        load_start(start, module)
+
+
 def run_pretrain(request: RunRequest, config: PretrainConfig) -> Path:
     """Stage I, from a source to an exported VAE (or autoencoder). Returns the checkpoint folder."""
     fabric = make_fabric(config)
     fabric.launch()
+    start = find_start(request.init, request.out, config, resumes=request.resumes)
     table, split = prepare(request.source, split_seed=request.split_seed)
-    _begin(request, config, fabric, "pretrain", {})
+    if start is not None:
+        check_unseen(start, table.data_hash(), split.hash)
+    _begin(request, config, fabric, "pretrain", {"init": dataclasses.asdict(start) if start else None})
     if fabric.is_global_zero:
         split.save(request.out / "split.csv", table)
     task = PretrainTask(config, table, split, fabric)
+    _started(request, start, task.module)
     state = fit(task, config, request.out, fabric=fabric, resume=request.resume, finish=request.finish)
     task.module.size = config.phase_of(state.epoch).size
     if fabric.is_global_zero:
         kind: Kind = "ae" if config.ae else "vae"
         words = "a plain autoencoder" if config.ae else "a VAE"
-        origin = (f"trained from scratch as {words} on {len(task.train_rows)} unlabelled images of {table.name} "
-                  f"({done(config, state)} px x epochs)")
+        how = (f"trained {'' if start else 'from scratch '}as {words} on {len(task.train_rows)} unlabelled images of "
+               f"{table.name}")
         meta = CheckpointMeta(kind=kind, encoder=config.encoder, latent=config.latent, origin=f"{kind}:{table.name}",
-                              origin_text=origin, **_common(request, config, table, state, fabric, split))
+                              origin_text=_origin(how, config, state, start),
+                              **_common(request, config, table, state, fabric, split, start))
         _export(request, meta, vae_parts(task.module))
     fabric.barrier()
     return request.folder
@@ -126,16 +158,18 @@ def run_supervised(request: RunRequest, config: SupervisedConfig) -> Path:
     """Supervised pretraining, from a source to an exported encoder. Returns the checkpoint folder."""
     fabric = make_fabric(config)
     fabric.launch()
+    start = find_start(request.init, request.out, config, resumes=request.resumes)
     table = load_source(request.source)
-    _begin(request, config, fabric, "pretrain-supervised", {})
+    _begin(request, config, fabric, "pretrain-supervised", {"init": dataclasses.asdict(start) if start else None})
     task = SupervisedTask(config, table, fabric)
+    _started(request, start, task.module)
     state = fit(task, config, request.out, fabric=fabric, resume=request.resume, finish=request.finish)
     if fabric.is_global_zero:
-        origin = (f"supervised stand-in: trained by this package on {len(task.train_rows)} images in "
-                  f"{len(table.classes)} classes of {table.name} ({done(config, state)} px x epochs); "
-                  "not ImageNet-1k weights")
+        how = (f"supervised stand-in: trained by this package on {len(task.train_rows)} images in "
+               f"{len(table.classes)} classes of {table.name}")
         meta = CheckpointMeta(kind="encoder", encoder=config.encoder, origin=f"supervised:{table.name}",
-                              origin_text=origin, **_common(request, config, table, state, fabric, None))
+                              origin_text=_origin(how, config, state, start) + "; not ImageNet-1k weights",
+                              **_common(request, config, table, state, fabric, None, start))
         _export(request, meta, encoder_parts(task.module.encoder))
     fabric.barrier()
     return request.folder

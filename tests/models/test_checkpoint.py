@@ -29,6 +29,7 @@ from dermdemo.models.checkpoint import (
     storable,
     vae_parts,
 )
+from dermdemo.models.encoder import part_of
 from tests.models.tiny import (
     as_stored,
     classifier,
@@ -329,6 +330,30 @@ def test_a_changed_borrowed_trunk_is_refused(store: Path) -> None:
     overwrite(path, path.read_bytes() + b" ")
     with pytest.raises(CheckpointError, match="has changed"):
         load_classifier(store / "arm")
+
+
+def test_models_loaded_together_share_their_trunk(store: Path) -> None:
+    known: dict[str, dict[str, torch.Tensor]] = {}
+    vae, arm = load_vae(store / "vae", known), load_classifier(store / "arm", known)
+    alone, other = load_classifier(store / "arm"), load_classifier(store / "whole", known)
+    theirs, foreign = arm.module.encoder.state_dict(), other.module.encoder.state_dict()
+    for name, value in vae.module.encoder.state_dict().items():
+        same = part_of(name) == "trunk" or arm.meta.files["top"] == vae.meta.files["top"]
+        assert (theirs[name].data_ptr() == value.data_ptr()) == same, name
+        assert foreign[name].data_ptr() != value.data_ptr(), name
+    assert {vae.meta.files["trunk"], other.meta.files["trunk"]} <= set(known)
+    x = images()
+    with torch.no_grad():
+        torch.testing.assert_close(arm.module(x), alone.module(x), rtol=0, atol=0)
+
+
+def test_a_loaded_model_is_whole_and_can_be_trained(store: Path) -> None:
+    for loaded in (load_vae(store / "vae"), load_classifier(store / "arm")):
+        tensors = [*loaded.module.parameters(), *loaded.module.buffers()]
+        assert not any(t.is_meta for t in tensors) and {t.dtype for t in tensors} == {torch.float32}
+    arm = load_classifier(store / "arm").module
+    trained = {n for n, p in arm.named_parameters() if p.requires_grad}
+    assert trained == {n for n in arm.state_dict() if n.startswith(("head.", "encoder.stages.3.", "encoder.norm."))}
 
 
 def test_loaded_is_module_and_metadata(saved: Path) -> None:

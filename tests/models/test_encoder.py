@@ -122,3 +122,37 @@ def test_the_stage_number_is_read_whole() -> None:
     assert part_of("stages.3.blocks.0.gamma") == "top"
     assert part_of("stages.2.blocks.3.norm.weight") == "trunk"
     assert part_of("stem.1.weight") == "trunk"
+
+
+@pytest.mark.parametrize("name", [ATTO, "convnext_tiny"])
+def test_a_seed_gives_timms_initial_weights_under_timms_names(name: str) -> None:
+    torch.manual_seed(3)
+    net = timm.create_model(name, pretrained=False, num_classes=0, ls_init_value=0.1, drop_path_rate=0.2)
+    torch.manual_seed(3)
+    model = Encoder(name, layer_scale=0.1, drop_path=0.2)
+    theirs = {k.removeprefix("head."): v for k, v in net.state_dict().items()}
+    ours = model.state_dict()
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_size_has_timms_shapes(name: str) -> None:
+    with torch.device("meta"):
+        model = Encoder(name)
+        net = timm.create_model(name, pretrained=False, num_classes=0)
+    theirs = {k.removeprefix("head."): v.shape for k, v in net.state_dict().items()}
+    assert {k: v.shape for k, v in model.state_dict().items()} == theirs
+
+
+@pytest.mark.parametrize("name", [ATTO, "convnext_tiny"])
+def test_training_drops_the_same_paths_as_timm(name: str) -> None:
+    net = timm.create_model(name, pretrained=False, num_classes=0, ls_init_value=0.5, drop_path_rate=0.5).train()
+    model = Encoder(name, drop_path=0.5).train()
+    model.load_state_dict({k.removeprefix("head."): v for k, v in net.state_dict().items()})
+    x = images(4)
+    normalised = (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    torch.manual_seed(0)
+    expected = net(normalised)
+    torch.manual_seed(0)
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
