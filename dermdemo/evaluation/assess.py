@@ -12,12 +12,20 @@ from dermdemo.data.splits import Split, fingerprint, make_split
 from dermdemo.errors import DataError
 from dermdemo.evaluation.baseline import pixel_baseline
 from dermdemo.evaluation.conformal import ConformalThresholds
+from dermdemo.evaluation.intervals import Interval
 from dermdemo.evaluation.malignancy import Threshold
 from dermdemo.evaluation.predict import Predictions, count_reading, predict
 from dermdemo.evaluation.records import decode
 from dermdemo.evaluation.report import EvaluationReport, ReportIdentity, build_report
 from dermdemo.models.card import write_card
 from dermdemo.models.checkpoint import Loaded, load_classifier, rewrite_meta
+from dermdemo.models.stored_figures import (
+    ClassFigures,
+    Figure,
+    OperatingFigures,
+    ReliabilityPoint,
+    StoredFigures,
+)
 
 CARD_METRICS = (
     "balanced_accuracy",
@@ -28,6 +36,7 @@ CARD_METRICS = (
     "brier",
     "nll",
     "ece",
+    "classwise_ece",
     "malignant_auc",
 )
 
@@ -103,6 +112,58 @@ def assess(
     return Assessment(report, predictions, readings)
 
 
+def stored_figures(report: EvaluationReport, readings: int) -> StoredFigures:
+    """What meta.json keeps of a report on test."""
+    metrics, view = report.metrics, report.metrics.malignancy
+    return StoredFigures(
+        n_images=report.n_images,
+        n_lesions=report.n_lesions,
+        readings=readings,
+        figures={
+            k: _figure(i)
+            for k, i in report.intervals.items()
+            if k in CARD_METRICS and i.estimate is not None
+        },
+        per_class=tuple(
+            ClassFigures(
+                name=c.name,
+                n_images=c.n_images,
+                n_lesions=c.n_lesions,
+                sensitivity=_figure(report.intervals[f"sensitivity:{c.name}"]),
+                specificity=_figure(report.intervals[f"specificity:{c.name}"]),
+                ece=c.ece,
+            )
+            for c in metrics.per_class
+        ),
+        confusion=metrics.confusion,
+        operating_points=_operating_points(report),
+        reliability=tuple(
+            ReliabilityPoint(confidence=b.confidence, accuracy=b.accuracy, n_images=b.n_images)
+            for b in metrics.reliability
+        ),
+        n_malignant=view.n_malignant if view else None,
+        n_benign=view.n_benign if view else None,
+    )
+
+
+def _figure(interval: Interval) -> Figure:
+    return Figure(estimate=interval.estimate, low=interval.low, high=interval.high)
+
+
+def _operating_points(report: EvaluationReport) -> tuple[OperatingFigures, ...]:
+    """Sensitivity and specificity at the thresholds that were fixed on validation."""
+    fixed = [point.threshold for point in report.operating_points]
+    return tuple(
+        OperatingFigures(
+            target_specificity=t.target_specificity,
+            threshold=t.value,
+            sensitivity=_figure(report.intervals[f"malignant_sensitivity@{t.target_specificity:g}"]),
+            specificity=_figure(report.intervals[f"malignant_specificity@{t.target_specificity:g}"]),
+        )
+        for t in fixed
+    )
+
+
 def store_test(checkpoint: Path, source: str, assessment: Assessment) -> None:
     """Put test figures and the pixel baseline into meta.json and rewrite the card."""
     model = load_classifier(checkpoint)
@@ -114,21 +175,9 @@ def store_test(checkpoint: Path, source: str, assessment: Assessment) -> None:
         [r for r in split.rows("train") if labels[r] >= 0],
         [r for r in split.rows("test") if labels[r] >= 0],
     )
-    report = assessment.report
-    figures = {
-        k: {"estimate": i.estimate, "low": i.low, "high": i.high}
-        for k, i in report.intervals.items()
-        if k in CARD_METRICS and i.estimate is not None
-    }
-    test = {
-        "n_images": report.n_images,
-        "n_lesions": report.n_lesions,
-        "readings": assessment.readings,
-        "figures": figures,
-    }
     metrics = {
         **model.meta.metrics,
-        "test": test,
+        "test": stored_figures(assessment.report, assessment.readings).to_dict(),
         "baseline": {**baseline.figures, "description": baseline.description},
     }
     meta = dataclasses.replace(model.meta, metrics=metrics)

@@ -12,7 +12,6 @@ from math import exp, log
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.special import softmax as scipy_softmax
 
@@ -82,6 +81,8 @@ def fit_temperature(y: npt.ArrayLike, logits: npt.ArrayLike, *, min_images: int 
         DataError: bad input, fewer than `min_images` images, or a single class.
     Source: Guo et al. 2017 (1706.04599), section 4.2.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and not needed to serve
+
     z = np.asarray(logits)
     n_classes = z.shape[1] if z.ndim == 2 else 0
     labels = check_labels(y, max(n_classes, 1))

@@ -11,9 +11,11 @@ Epoch 0 is the state before the first update, epoch e the state after e epochs.
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,17 @@ def load_history(run: Path | str, *, name: str | None = None) -> ArmHistory:
         val=_curve(ordered, "val", label),
         config=_config(folder / "config.json"),
     )
+
+
+def finished_on(run: Path | str) -> str | None:
+    """Day (ISO 8601, UTC) of the last event of a run that tells its time; None if none does.
+
+    Raises:
+        DataError: the events cannot be read.
+    """
+    times = [event.get("time") for event in _events(Path(run) / "events.jsonl")]
+    seconds = [t for t in times if isinstance(t, int | float) and math.isfinite(t)]
+    return datetime.fromtimestamp(seconds[-1], UTC).date().isoformat() if seconds else None
 
 
 def load_predictions(run: Path | str, split: str) -> StoredPredictions | None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest
 
 from dermdemo.errors import DataError
 from dermdemo.evaluation.checks import FloatArray, IntArray, check_groups, finite_or_none
@@ -183,6 +182,8 @@ def mcnemar_exact(
     Raises:
         DataError: arrays of different lengths.
     """
+    from scipy.stats import binomtest  # a second to import, and not needed to serve
+
     truth, a, b = np.asarray(y), np.asarray(predicted_a), np.asarray(predicted_b)
     if truth.ndim != 1 or len(truth) == 0 or a.shape != truth.shape or b.shape != truth.shape:
         raise DataError("McNemar's test needs one label and one prediction of each model per image.")

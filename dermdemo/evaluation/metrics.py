@@ -53,6 +53,17 @@ class ClassMetrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReliabilityBin:
+    """Images whose top probability falls into one bin of the ECE; `confidence` is its mean, `accuracy` the
+    share of them whose named class is the true one.
+    """
+
+    n_images: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ClassificationMetrics:
     """Every point metric of one evaluation.
 
@@ -66,6 +77,7 @@ class ClassificationMetrics:
         confusion: images by true class (rows) and predicted class (columns).
         malignancy: None where the classes are all benign or all malignant.
         notes: sentences to show beside the figures.
+        reliability: the bins of the ECE that hold images, by rising confidence.
     """
 
     n_images: int
@@ -85,6 +97,7 @@ class ClassificationMetrics:
     confusion: tuple[tuple[int, ...], ...]
     malignancy: MalignancyView | None
     notes: tuple[str, ...]
+    reliability: tuple[ReliabilityBin, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold: no NaN, no infinity, no numpy."""
@@ -133,6 +146,24 @@ def compute_metrics(
         confusion=tuple(tuple(int(c) for c in row) for row in s.confusion[0]),
         malignancy=malignancy_view(s, names, thresholds),
         notes=_notes(s, names),
+        reliability=reliability(s),
+    )
+
+
+def reliability(s: WeightedScores) -> tuple[ReliabilityBin, ...]:
+    """Confidence against accuracy of the top label in the bins of `scores.ece`, every image counted once.
+
+    Source: Guo et al. 2017 (1706.04599), section 2.
+    """
+    confidence, right = s.probs.max(axis=1), s.predicted == s.y
+    bins = scores.bin_of(confidence)
+    return tuple(
+        ReliabilityBin(
+            n_images=int((bins == b).sum()),
+            confidence=float(confidence[bins == b].mean()),
+            accuracy=float(right[bins == b].mean()),
+        )
+        for b in np.unique(bins)
     )
 
 

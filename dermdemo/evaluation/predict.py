@@ -86,5 +86,15 @@ def count_reading(sha256: str, split_hash: str, split: str) -> int:
     line = {"model": sha256, "split_hash": split_hash, "split": split}
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps({**line, "time": time.time()}) + "\n")
+    return _counted(path, line)
+
+
+def readings(sha256: str) -> int:
+    """How often test has been read for a model on this machine, on whatever data."""
+    path = environment().home / READINGS_FILE
+    return _counted(path, {"model": sha256, "split": "test"}) if path.exists() else 0
+
+
+def _counted(path: Path, wanted: dict[str, str]) -> int:
     seen = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines() if text.strip()]
-    return sum(all(entry.get(k) == v for k, v in line.items()) for entry in seen)
+    return sum(all(entry.get(k) == v for k, v in wanted.items()) for entry in seen)

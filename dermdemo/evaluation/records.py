@@ -6,7 +6,7 @@ import dataclasses
 import math
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dermdemo.errors import DataError
 
@@ -67,6 +67,8 @@ def _decode(hint: Any, value: object, where: str) -> Any:
         return _decode(inner, value, where)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return decode(hint, value)
+    if origin is Literal:
+        return _one_of(get_args(hint), value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_decode(get_args(hint)[0], item, where) for item in value)
     if origin in (dict, Mapping) and isinstance(value, Mapping):
@@ -74,12 +76,20 @@ def _decode(hint: Any, value: object, where: str) -> Any:
     return _scalar(hint, value, where)
 
 
+def _one_of(allowed: tuple[Any, ...], value: object, where: str) -> object:
+    if value not in allowed:
+        raise DataError(f"{where} holds a value that is none of {', '.join(map(str, allowed))}.")
+    return value
+
+
 def _scalar(hint: Any, value: object, where: str) -> Any:
-    """A bool, int, float or str; whole numbers are accepted where a float is declared."""
+    """A bool, int, float, str or one of a Literal; whole numbers are accepted where a float is declared."""
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):
             raise DataError(f"{where} is not a finite number.")
         return float(value)
+    if get_origin(hint) is Literal and value in get_args(hint):
+        return value
     if hint in (int, str, bool) and type(value) is hint:
         return value
     raise DataError(f"{where} holds a value of type {type(value).__name__}, which does not fit.")

@@ -178,12 +178,17 @@ def compare_predictions(
     )
 
 
+def _told(value: Any) -> Any:
+    """Names travel with a study, folders of the machine it was made on do not."""
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
+
+
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
     """Settings that the two runs do not share, as ``key: value of A | value of B``.
 
-    In a fair comparison only the origin of the encoder is among them.
+    In a fair comparison only the origin of the encoder is among them. Of a path only the name is told.
     """
-    flat_a, flat_b = dict(_flatten(a)), dict(_flatten(b))
+    flat_a, flat_b = ({key: _told(value) for key, value in _flatten(settings)} for settings in (a, b))
     keys = sorted(set(flat_a) | set(flat_b))
     return tuple(
         f"{key}: {flat_a.get(key, 'not set')} | {flat_b.get(key, 'not set')}"

@@ -12,6 +12,7 @@ from dermdemo.data.synthetic import write_synthetic
 from dermdemo.errors import DataError
 from dermdemo.evaluation.assess import assess, store_test
 from dermdemo.models.checkpoint import load_meta
+from dermdemo.models.stored_figures import read_baseline, read_test
 from dermdemo.training.runs import RunRequest, run_train
 
 
@@ -85,3 +86,25 @@ def test_stored_test_figures_and_baseline_reach_the_card(checkpoint: Path, lesio
     card = (checkpoint / "MODEL_CARD.md").read_text()
     beaten = figure["estimate"] > meta.metrics["baseline"]["balanced_accuracy"]
     assert ("does not beat the pixel baseline in balanced accuracy" in card) != beaten
+
+
+def test_stored_figures_are_those_of_the_report_and_can_be_read_back(checkpoint: Path, lesions: Path) -> None:
+    result = assess(checkpoint, str(lesions), device="cpu", n_resamples=50)
+    store_test(checkpoint, str(lesions), result)
+    meta, metrics = load_meta(checkpoint), result.report.metrics
+    test = read_test(meta)
+    assert test is not None
+    assert (test.n_images, test.n_lesions, test.readings) == (metrics.n_images, metrics.n_lesions, result.readings)
+    assert test.confusion == metrics.confusion
+    assert [c.name for c in test.per_class] == list(metrics.classes)
+    assert [c.sensitivity.estimate for c in test.per_class] == [c.sensitivity for c in metrics.per_class]
+    assert [p.target_specificity for p in test.operating_points] == [0.80, 0.95]
+    assert test.figures["classwise_ece"].estimate == metrics.classwise_ece
+    assert sum(p.n_images for p in test.reliability) == test.n_images
+    assert metrics.malignancy is not None
+    assert (test.n_malignant, test.n_benign) == (metrics.malignancy.n_malignant, metrics.malignancy.n_benign)
+    baseline = read_baseline(meta)
+    assert baseline is not None and "PCA" in baseline.description
+    card = (checkpoint / "MODEL_CARD.md").read_text()
+    assert f"| Melanoma | {metrics.per_class[metrics.classes.index('mel')].n_images} |" in card
+    assert "specificity asked for" in card

@@ -198,3 +198,12 @@ def test_bad_groups_and_classes_are_refused():
         compute_metrics(y, probs, ("a", "a"))
     with pytest.raises(DataError, match="at least two"):
         compute_metrics(y, probs, ("a",))
+
+
+def test_reliability_holds_every_image_once_and_gives_the_ece(make_scored):
+    d = make_scored(300, 5)
+    m = compute_metrics(d.y, d.probs, tuple("abcde"))
+    assert sum(b.n_images for b in m.reliability) == 300
+    assert [b.confidence for b in m.reliability] == sorted(b.confidence for b in m.reliability)
+    error = sum(b.n_images * abs(b.accuracy - b.confidence) for b in m.reliability) / 300
+    assert error == pytest.approx(m.ece)

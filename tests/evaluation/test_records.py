@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -58,3 +59,14 @@ def test_what_json_cannot_hold_is_refused(value):
 def test_values_of_another_type_are_refused(change):
     with pytest.raises(DataError):
         decode(Outer, {**encode(OUTER), **change})
+
+
+@dataclass(frozen=True)
+class Choice:
+    kind: Literal["one", "two"]
+
+
+def test_a_choice_is_held_to_its_values():
+    assert decode(Choice, encode(Choice("two"))) == Choice("two")
+    with pytest.raises(DataError, match="none of one, two"):
+        decode(Choice, {"kind": "three"})
