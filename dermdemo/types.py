@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -108,6 +108,8 @@ class Novelty:
         distance: mean latent distance to the k nearest training lesions.
         distance_quantile: share of the reference with a smaller distance.
         error_quantile: share of the reference with a smaller reconstruction error; both tails count.
+        detail_quantile: share of the reference whose input has less fine structure; both tails count, and
+            blank, smooth and blurred pictures lie near 0. None where the atlas does not hold it.
         reference: what the reference is, for example ``calib lesions of HAM10000 (n = 1002)``.
     """
 
@@ -117,6 +119,7 @@ class Novelty:
     distance_quantile: float
     error_quantile: float
     reference: str
+    detail_quantile: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,29 @@ class Neighbour:
     distance: float
     index: int
     metadata: Mapping[str, str | float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDimension:
+    """One coordinate of the latent space and the range in which the known lesions use it.
+
+    Attributes:
+        index: its place in `Analysis.mu`.
+        spread: standard deviation of the posterior mean over the atlas' training images.
+        low, high: its 1 % and 99 % quantiles over them.
+    """
+
+    index: int
+    spread: float
+    low: float
+    high: float
+
+
+class KnownPredictions(NamedTuple):
+    """What one arm says of every row of the atlas: its first class, and that class's calibrated probability (N,)."""
+
+    labels: tuple[str, ...]
+    confidence: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

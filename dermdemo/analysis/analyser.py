@@ -7,7 +7,8 @@ with, and `reload` replaces it in a single assignment. No tensors in or out.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -28,14 +29,15 @@ from dermdemo.analysis.assembly import (
 from dermdemo.analysis.attribution import LAYERS
 from dermdemo.analysis.faithfulness import Faithfulness, SanityStep, cascading_randomisation, faithfulness
 from dermdemo.analysis.forward import to_tensor
-from dermdemo.analysis.latent import Atlas
-from dermdemo.analysis.reconstruction import posterior_samples, traverse
+from dermdemo.analysis.latent import Atlas, prior_dimensions
+from dermdemo.analysis.predictions import predict_known
+from dermdemo.analysis.reconstruction import decode_latents, posterior_samples, traverse
 from dermdemo.analysis.serving import ARMS, Served, Store, load_served
 from dermdemo.config import DeviceName
-from dermdemo.errors import CheckpointError, ConfigError, ImageError
+from dermdemo.errors import CheckpointError, ConfigError, ImageError, NotFittedError
 from dermdemo.evaluation.calibration import apply_temperature
 from dermdemo.models.checkpoint import CheckpointMeta
-from dermdemo.types import Analysis, Attribution, DecodedImage, Failure
+from dermdemo.types import Analysis, Attribution, DecodedImage, Failure, KnownPredictions, LatentDimension
 
 BATCH = 8
 LAYER = next(iter(LAYERS))
@@ -45,7 +47,7 @@ class Analyser:
     """Both classifiers, the VAE and the atlas of a checkpoints folder, ready to analyse images.
 
     Args:
-        checkpoints: folder with one checkpoint folder each.
+        checkpoints: folder with one checkpoint folder each, or what gives that folder at every `reload`.
         device: ``auto``, ``cpu`` or ``cuda``.
         vae, atlas: folder names; an absent atlas is allowed and said in every `Analysis.notes`.
         arms: arms to serve; their folders are found by the arm in their metadata.
@@ -55,12 +57,18 @@ class Analyser:
         ConfigError: CUDA was asked for and is not there.
     """
 
-    def __init__(self, checkpoints: Path, *, device: DeviceName = "auto", vae: str = "vae",
+    def __init__(self, checkpoints: Path | Callable[[], Path], *, device: DeviceName = "auto", vae: str = "vae",
                  arms: Sequence[str] = ARMS, atlas: str = "atlas") -> None:
-        self._store = Store(root=Path(checkpoints), vae=vae, arms=tuple(arms), atlas=atlas)
+        self._root = checkpoints if callable(checkpoints) else lambda: Path(checkpoints)
+        self._store = Store(root=self._root(), vae=vae, arms=tuple(arms), atlas=atlas)
         self._device = device
         self._reloading = threading.Lock()
         self._served = load_served(self._store, device)
+
+    @property
+    def root(self) -> Path:
+        """The checkpoints folder that is served from."""
+        return self._store.root
 
     @property
     def atlas(self) -> Atlas | None:
@@ -94,13 +102,15 @@ class Analyser:
         return str(self._served.device)
 
     def reload(self) -> None:
-        """Serve what is in the checkpoints folder now; running analyses finish on what they began with.
+        """Serve what is in the (now) live checkpoints folder; running analyses finish on what they began with.
 
         Raises:
             CheckpointError, NotFittedError: the new ones are refused; the previous ones go on serving.
         """
         with self._reloading:
-            self._served = load_served(self._store, self._device)
+            store = replace(self._store, root=self._root())
+            self._served = load_served(store, self._device)
+            self._store = store
 
     def analyse(self, image: DecodedImage | Image.Image, *, name: str = "image", target: str | None = None,
                 layer: str = LAYER) -> Analysis:
@@ -160,6 +170,51 @@ class Analyser:
         served = self._same(analysis)
         return traverse(served.vae.module, analysis.mu, dimension, values, served.vae.meta.input.size)
 
+    def dimensions(self) -> tuple[LatentDimension, ...]:
+        """The latent's coordinates, the most active among the atlas' training images first.
+
+        Computed once per atlas. Without an atlas: by index, with the spread (1) and range of the prior, which
+        an autoencoder without one need not keep to.
+        """
+        served = self._served
+        return served.atlas.dimensions if served.atlas else prior_dimensions(served.vae.module.latent)
+
+    def known_pictures(self, rows: Sequence[int]) -> np.ndarray:
+        """Known lesions as the VAE decodes them from their stored place: the atlas holds no pictures.
+
+        Args:
+            rows: rows of the atlas, such as `Neighbour.index`.
+
+        Returns:
+            (len(rows), S, S, 3) uint8.
+
+        Raises:
+            NotFittedError: there is no atlas.
+            ConfigError: there is no such row.
+        """
+        served = self._served
+        atlas = _atlas(served)
+        missing = [row for row in rows if not 0 <= row < len(atlas)]
+        if missing:
+            raise ConfigError(f"The atlas has rows 0 to {len(atlas) - 1}; there is no {missing[0]}.")
+        return decode_latents(served.vae.module, atlas.mu[list(map(int, rows))], served.vae.meta.input.size)
+
+    def known_predictions(self, arm: str) -> KnownPredictions:
+        """An arm's first class for every row of the atlas, and its probability at the arm's temperature.
+
+        Raises:
+            NotFittedError: there is no atlas.
+            ConfigError: unknown arm.
+            CheckpointError: the atlas was made with another classifier of that arm.
+        """
+        served = self._served
+        atlas = _atlas(served)
+        _check_arm(served, arm)
+        if arm not in atlas.logits:
+            raise CheckpointError(f"The atlas holds no predictions of the '{arm}' arm being served: the arm has been "
+                                  "replaced since. Build the atlas again: `python -m dermdemo embed`.")
+        return predict_known(served.arms[arm].meta, atlas.logits[arm])
+
     def faithfulness(self, analysis: Analysis, arm: str, *, steps: int = 12, controls: int = 3, seed: int = 0
                      ) -> Faithfulness:
         """Deletion and insertion of an arm's map against random maps; takes many forward passes.
@@ -202,9 +257,20 @@ class Analyser:
 
     def _input(self, served: Served, analysis: Analysis, arm: str) -> Tensor:
         """(1, 3, S, S): the image as the arm saw it."""
-        if arm not in served.arms:
-            raise ConfigError(f"There is no arm '{arm}': choose one of {', '.join(served.arms)}.")
+        _check_arm(served, arm)
         return to_tensor(analysis.inputs[arm][None], served.device)
+
+
+def _check_arm(served: Served, arm: str) -> None:
+    if arm not in served.arms:
+        raise ConfigError(f"There is no arm '{arm}': choose one of {', '.join(served.arms)}.")
+
+
+def _atlas(served: Served) -> Atlas:
+    """The atlas being served. Raises NotFittedError where there is none."""
+    if served.atlas is None:
+        raise NotFittedError("There is no atlas: no known lesions. Build it with `python -m dermdemo embed`.")
+    return served.atlas
 
 
 def _stream(served: Served, items: Iterator[tuple[str, bytes | Path]], ask: Ask) -> Iterator[Analysis | Failure]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dermdemo.analysis.attribution import CamMap, check_layer, grad_cam
 from dermdemo.analysis.forward import Outputs, forward
-from dermdemo.analysis.novelty import assess
+from dermdemo.analysis.novelty import assess, input_detail
 from dermdemo.analysis.predictions import agreement, predict_arm
 from dermdemo.analysis.reconstruction import compare
 from dermdemo.analysis.serving import Served
@@ -31,6 +31,7 @@ from dermdemo.types import (
     Neighbour,
     Novelty,
     Prediction,
+    Reconstruction,
     Timing,
 )
 
@@ -114,7 +115,7 @@ def analyse_batch(served: Served, items: Sequence[Prepared], ask: Ask) -> list[A
     done = []
     for k, item in enumerate(items):
         started = perf_counter()
-        position, neighbours, novelty = _locate(served, mu[k], reconstructions[k].mse)
+        position, neighbours, novelty = _locate(served, mu[k], reconstructions[k])
         timing = Timing(decode=item.seconds * 1000, forward=forward_ms, attribution=attribution_ms,
                         latent=(perf_counter() - started) * 1000)
         done.append(Analysis(
@@ -163,7 +164,7 @@ def _attribution(arm: str, target: str, layer: str, cam: CamMap) -> Attribution:
     return Attribution(arm=arm, target=target, layer=layer, heat=cam.heat, grid=cam.grid, peak=cam.peak)
 
 
-def _locate(served: Served, mu: np.ndarray, error: float
+def _locate(served: Served, mu: np.ndarray, seen: Reconstruction
             ) -> tuple[MapPosition | None, tuple[Neighbour, ...], Novelty | None]:
     """Place on the map, nearest known lesions and novelty; nothing without an atlas."""
     atlas = served.atlas
@@ -172,5 +173,6 @@ def _locate(served: Served, mu: np.ndarray, error: float
     distances = atlas.distances(mu)
     novelty = None
     if atlas.reference is not None:
-        novelty = assess(atlas.reference, atlas.mean_distance(distances), error)
+        detail = float(input_detail(seen.original[None])[0])
+        novelty = assess(atlas.reference, atlas.mean_distance(distances), seen.mse, detail)
     return atlas.place(distances), atlas.neighbours(distances), novelty

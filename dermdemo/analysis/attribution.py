@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from dermdemo.errors import ConfigError
@@ -73,6 +72,8 @@ def grad_cam(model: Classifier, fmap: Tensor, targets: Sequence[int], layer: str
     stages = check_layer(layer)
     if any(not 0 <= t < model.classes for t in targets):
         raise ConfigError(f"A target must be a class from 0 to {model.classes - 1}; got {list(targets)}.")
+    from captum.attr import LayerGradCam  # a second to import
+
     upper = _FromLayer(model, stages)
     with torch.inference_mode(False):
         chosen = torch.tensor(list(targets), device=fmap.device)

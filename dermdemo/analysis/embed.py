@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from dermdemo.analysis.atlas_files import BASE_COLUMNS, AtlasArm, AtlasMeta, MapParameters, MapQuality, write_atlas
 from dermdemo.analysis.forward import forward
-from dermdemo.analysis.latent import NOVELTY_K, mean_of_nearest, place
+from dermdemo.analysis.latent import NOVELTY_K, place
+from dermdemo.analysis.novelty import input_detail
 from dermdemo.analysis.quality import map_quality
 from dermdemo.analysis.reconstruction import mean_squared_error
 from dermdemo.analysis.serving import Served, Store, load_served
@@ -47,12 +48,15 @@ class FittedMap:
 
 
 def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, *, device: DeviceName = "auto",
-                seed: int = 0) -> AtlasMeta:
+                seed: int = 0, features: bool = True, other_data: bool = False) -> AtlasMeta:
     """Encode all rows, fit the map on train, place the rest, measure, and write `out` in one step.
 
     Args:
         checkpoints: folder with the VAE (`vae`) and the classifiers.
         seed: of UMAP and of the samples that the figures are taken on.
+        features: keep the arms' pooled features, for study outside the app, which does not need them; they are
+            five sixths of the atlas.
+        other_data: the lesions are none of those the VAE was trained on, as the caller knows.
 
     Raises:
         CheckpointError, NotFittedError: the models cannot be served.
@@ -61,8 +65,8 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
     served = load_served(Store(root=checkpoints, atlas=None), device)
     frame = table.frame
     splits, labels, groups = (np.array(v, dtype=str) for v in (split.names, frame["label"], frame["group"]))
-    _check_split(served, split, len(set(groups[splits == "train"])))
-    arrays = encode_rows(served, table)
+    _check_split(served, split, len(set(groups[splits == "train"])), other_data)
+    arrays = encode_rows(served, table, features=features)
     mu = arrays["mu"].astype(np.float32)  # as stored: what an upload will be compared with
     fitted = fit_map(mu, splits == "train", seed)
     arrays["coordinates"] = fitted.coordinates
@@ -87,17 +91,18 @@ def _meta(served: Served, table: LesionTable, split: Split, parameters: MapParam
         attribution=HAM10000_ATTRIBUTION if "ham10000" in table.name.lower() else "")
 
 
-def _check_split(served: Served, split: Split, train_lesions: int) -> None:
+def _check_split(served: Served, split: Split, train_lesions: int, other_data: bool) -> None:
     trained_by = served.vae.meta.split_hash
-    if trained_by and trained_by != split.hash:
+    if trained_by and trained_by != split.hash and not other_data:
         raise DataError("This source does not split as the data the VAE was trained on: its calibration and test "
                         "lesions may be among the VAE's training images. Use the same source and split seed.")
     if train_lesions < MIN_TRAIN:
         raise DataError(f"A map needs at least {MIN_TRAIN} training lesions; this source has {train_lesions}.")
 
 
-def encode_rows(served: Served, table: LesionTable) -> dict[str, np.ndarray]:
-    """Run the models over every row: mu, error, and logits and features of each arm, N rows each."""
+def encode_rows(served: Served, table: LesionTable, *, features: bool = True) -> dict[str, np.ndarray]:
+    """Run the models over every row: mu, error, detail, and logits and (if asked) features of each arm, N rows each.
+    """
     stores = {spec: PixelStore(table, range(len(table)), spec, progress=True) for spec in served.specs}
     parts: dict[str, list[np.ndarray]] = {}
     for batch in tqdm(torch.arange(len(table)).split(BATCH), desc="encoding", disable=None):
@@ -105,9 +110,12 @@ def encode_rows(served: Served, table: LesionTable) -> dict[str, np.ndarray]:
         out = forward(served, pixels)
         found = {"mu": out.mu.half(), "error": mean_squared_error(out.x, out.x_hat)}
         for arm in served.arms:
-            found |= {f"logits.{arm}": out.logits[arm].half(), f"features.{arm}": out.pooled[arm].half()}
+            found[f"logits.{arm}"] = out.logits[arm].half()
+            if features:
+                found[f"features.{arm}"] = out.pooled[arm].half()
         for name, value in found.items():
             parts.setdefault(name, []).append(value.cpu().numpy())
+        parts.setdefault("detail", []).append(input_detail(pixels[served.vae.meta.input]))
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
@@ -124,11 +132,11 @@ def fit_map(mu: np.ndarray, train: np.ndarray, seed: int) -> FittedMap:
                                seed=seed, version=f"umap-learn {version('umap-learn')}")
     reducer: Any = umap.UMAP(n_neighbors=parameters.n_neighbors, min_dist=MIN_DIST, metric=METRIC, random_state=seed,
                              n_jobs=1)
+    known, rest = mu[train], np.flatnonzero(~train)
     coordinates = np.empty((len(mu), 2), np.float32)
-    coordinates[train] = on_map = reducer.fit_transform(mu[train])
-    rest = np.flatnonzero(~train)
+    coordinates[train] = on_map = reducer.fit_transform(known)
     for row in rest:
-        distances = np.linalg.norm(mu[train] - mu[row], axis=1)
+        distances = np.linalg.norm(known - mu[row], axis=1)
         coordinates[row] = place(distances, on_map, parameters.n_neighbors)
     reference = reducer.transform(mu[rest]) if len(rest) else np.empty((0, 2), np.float32)
     return FittedMap(coordinates, reference, parameters)
@@ -136,13 +144,15 @@ def fit_map(mu: np.ndarray, train: np.ndarray, seed: int) -> FittedMap:
 
 def knn_distances(mu: np.ndarray, train: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """(N,) float32: mean latent distance of each row to the nearest training images of other lesions."""
-    known, known_groups = mu[train], groups[train]
+    known, lesion = mu[train], np.unique(groups, return_inverse=True)[1]  # numbers: text is slow to compare
     found = np.empty(len(mu), np.float32)
+    k = min(NOVELTY_K, len(known))
     for rows in np.array_split(np.arange(len(mu)), max(1, len(mu) // 256)):
         distances = cdist(mu[rows], known)
-        distances[groups[rows][:, None] == known_groups] = np.inf
-        for row, line in zip(rows, distances, strict=True):
-            found[row] = mean_of_nearest(line[np.isfinite(line)], NOVELTY_K)
+        distances[lesion[rows][:, None] == lesion[train]] = np.inf
+        nearest = np.partition(distances, k - 1, axis=1)[:, :k]
+        others = np.isfinite(nearest)  # fewer than k where the own lesion takes up places
+        found[rows] = np.where(others, nearest, 0).sum(1) / others.sum(1)
     return found
 
 

@@ -18,9 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import spearmanr
 from torch import Tensor, nn
-from torchvision.transforms.functional import gaussian_blur
 
 from dermdemo.analysis.attribution import check_layer, grad_cam
 from dermdemo.errors import ConfigError
@@ -39,6 +37,7 @@ class Faithfulness:
         fractions: share of pixels hidden or shown at each point of the curves, from 0 to 1.
         deletion, insertion: area under the curve of the target's probability, in [0, 1].
         random_deletion, random_insertion: the same, mean over `controls` random maps of the same grid.
+        random_deletion_curve, random_insertion_curve: the mean of their curves.
     """
 
     arm: str
@@ -47,6 +46,8 @@ class Faithfulness:
     fractions: tuple[float, ...]
     deletion_curve: tuple[float, ...]
     insertion_curve: tuple[float, ...]
+    random_deletion_curve: tuple[float, ...]
+    random_insertion_curve: tuple[float, ...]
     deletion: float
     insertion: float
     random_deletion: float
@@ -89,10 +90,12 @@ def faithfulness(probability: Probability, x: Tensor, cam: Attribution, *, steps
     curves = [_curves(probability, x, _ranks(heat, rng), fractions)
               for heat in [cam.heat, *(_random_map(cam.grid, size, rng) for _ in range(controls))]]
     areas = np.trapezoid(np.array(curves), fractions, axis=2)  # (1 + controls, 2, steps + 1) -> (1 + controls, 2)
-    control = areas[1:].mean(0)
+    control, control_curves = areas[1:].mean(0), np.array(curves[1:]).mean(0)
     return Faithfulness(
         arm=cam.arm, target=cam.target, layer=cam.layer, fractions=tuple(fractions.tolist()),
         deletion_curve=tuple(curves[0][0].tolist()), insertion_curve=tuple(curves[0][1].tolist()),
+        random_deletion_curve=tuple(control_curves[0].tolist()),
+        random_insertion_curve=tuple(control_curves[1].tolist()),
         deletion=float(areas[0, 0]), insertion=float(areas[0, 1]), random_deletion=float(control[0]),
         random_insertion=float(control[1]), controls=controls)
 
@@ -115,6 +118,8 @@ def _random_map(grid: tuple[int, int], size: int, rng: np.random.Generator) -> n
 def _curves(probability: Probability, x: Tensor, ranks: np.ndarray, fractions: np.ndarray
             ) -> tuple[np.ndarray, np.ndarray]:
     """Target probability at each fraction, hiding and showing: two arrays (steps + 1,)."""
+    from torchvision.transforms.functional import gaussian_blur
+
     chosen = torch.from_numpy(ranks[None] < fractions[:, None, None])[:, None].to(x.device)  # (F, 1, S, S)
     side = x.shape[-1]
     blurred = gaussian_blur(x, [2 * (side // 8) + 1] * 2, [side / 16] * 2)
@@ -157,6 +162,8 @@ def cascading_randomisation(model: Classifier, x: Tensor, target: int, layer: st
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's; 0 where one map is flat, for then nothing of the other is left in it."""
+    from scipy.stats import spearmanr  # a second to import
+
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
     return float(spearmanr(a.ravel(), b.ravel()).statistic)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan, log2
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,14 @@ from dermdemo.analysis.atlas_files import BASE_COLUMNS, AtlasMeta, read_files, r
 from dermdemo.analysis.novelty import Reference, make_reference
 from dermdemo.errors import CheckpointError, DataError
 from dermdemo.models.checkpoint import CheckpointMeta
-from dermdemo.types import MapPosition, Neighbour
+from dermdemo.types import LatentDimension, MapPosition, Neighbour
 
 SHOWN = 8
 NOVELTY_K = 10
 SAME_IMAGE = 0.01  # of the distance to the k-th neighbour: what fp16 rounding leaves between twins
 BISECTIONS, TOLERANCE = 64, 1e-5
+TAIL = 0.01
+PRIOR_TAIL = 2.326347874  # the 99 % quantile of a standard normal
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,11 @@ class Atlas:
         coordinates: (N, 2) float32 on the map.
         error: (N,) reconstruction MSE.
         knn_distance: (N,) mean latent distance to the nearest training images of other lesions.
+        detail: (N,) fine structure of the input, see `novelty.input_detail`; None in an older atlas.
         columns: column name -> N values: image_id, group, label, split and the source's metadata.
         train: rows of the training split, ascending.
         logits: arm -> (N, K), only of classifiers that are still the ones being served.
-        features: arm -> (N, W) pooled features, likewise.
+        features: arm -> (N, W) pooled features, likewise; empty where the atlas was written without.
         reference: novelty measures of the calibration lesions; None if there are none.
     """
 
@@ -55,6 +59,7 @@ class Atlas:
     coordinates: np.ndarray
     error: np.ndarray
     knn_distance: np.ndarray
+    detail: np.ndarray | None
     columns: Mapping[str, tuple[Any, ...]]
     train: np.ndarray
     logits: Mapping[str, np.ndarray]
@@ -63,6 +68,11 @@ class Atlas:
 
     def __len__(self) -> int:
         return len(self.mu)
+
+    @cached_property
+    def dimensions(self) -> tuple[LatentDimension, ...]:
+        """The latent's coordinates as the training images use them, the most active first."""
+        return used_dimensions(self.mu[self.train])
 
     def distances(self, mu: np.ndarray) -> np.ndarray:
         """Euclidean latent distance of one image, (D,), to every known one: (N,) float32."""
@@ -136,6 +146,19 @@ def smooth_knn_weights(distances: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
+def used_dimensions(mu: np.ndarray) -> tuple[LatentDimension, ...]:
+    """Spread and 1 % to 99 % range of each coordinate of (M, D) posterior means, by falling spread."""
+    spread = mu.std(0, dtype=np.float64)
+    low, high = np.quantile(mu, [TAIL, 1 - TAIL], axis=0)
+    return tuple(LatentDimension(index=int(k), spread=float(spread[k]), low=float(low[k]), high=float(high[k]))
+                 for k in np.argsort(-spread, kind="stable"))
+
+
+def prior_dimensions(latent: int) -> tuple[LatentDimension, ...]:
+    """What the prior alone says of `latent` coordinates: spread 1 and its 1 % to 99 % range for each, by index."""
+    return tuple(LatentDimension(index=k, spread=1.0, low=-PRIOR_TAIL, high=PRIOR_TAIL) for k in range(latent))
+
+
 def mean_of_nearest(distances: np.ndarray, k: int = NOVELTY_K) -> float:
     """Mean of the k smallest distances."""
     k = min(k, len(distances))
@@ -166,7 +189,7 @@ def load_atlas(folder: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointM
     current = [arm for arm, stored in meta.arms.items() if arm in arms and arms[arm].sha256 == stored.sha256]
     return Atlas(
         meta=meta, mu=mu, coordinates=arrays["coordinates"], error=arrays["error"],
-        knn_distance=arrays["knn_distance"], train=train,
+        knn_distance=arrays["knn_distance"], detail=arrays.get("detail"), train=train,
         columns={name: tuple(values) for name, values in columns.items()},
         logits={arm: arrays[f"logits.{arm}"] for arm in current if f"logits.{arm}" in arrays},
         features={arm: arrays[f"features.{arm}"] for arm in current if f"features.{arm}" in arrays},
@@ -184,8 +207,9 @@ def _reference(meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Mappi
         return None
     rows = list(first.values())
     name = f"calib lesions of {meta.source} (n = {len(rows)})"
+    detail = arrays["detail"][rows] if "detail" in arrays else None
     try:
-        return make_reference(arrays["knn_distance"][rows], arrays["error"][rows], name)
+        return make_reference(arrays["knn_distance"][rows], arrays["error"][rows], name, detail=detail)
     except DataError as error:
         raise CheckpointError(f"The atlas cannot be used: {error} Build it again: `python -m dermdemo embed`."
                               ) from error

@@ -10,7 +10,7 @@ from dermdemo.diagnoses import MALIGNANT, malignant_classes
 from dermdemo.evaluation.calibration import apply_temperature, softmax
 from dermdemo.evaluation.conformal import ConformalThresholds, prediction_set
 from dermdemo.models.checkpoint import CheckpointMeta
-from dermdemo.types import AgreementLevel, Prediction
+from dermdemo.types import AgreementLevel, KnownPredictions, Prediction
 
 
 def predict_arm(arm: str, meta: CheckpointMeta, logits: np.ndarray, sets: ConformalThresholds | None) -> Prediction:
@@ -24,6 +24,13 @@ def predict_arm(arm: str, meta: CheckpointMeta, logits: np.ndarray, sets: Confor
         raw_probabilities=_by_class(meta.classes, softmax(logits)), temperature=temperature,
         malignant=min(1.0, sum(by_class[c] for c in malignant)) if malignant else None,
         prediction_set=() if sets is None else prediction_set(probs, sets))
+
+
+def predict_known(meta: CheckpointMeta, logits: np.ndarray) -> KnownPredictions:
+    """First class and its calibrated probability for each row of an arm's stored logits (N, K)."""
+    probs = apply_temperature(logits.astype(np.float64), meta.temperature or 1.0)
+    top = probs.argmax(1)
+    return KnownPredictions(tuple(meta.classes[k] for k in top), probs[np.arange(len(top)), top])
 
 
 def _by_class(classes: tuple[str, ...], probs: np.ndarray) -> dict[str, float]:

@@ -23,6 +23,7 @@ from dermdemo.types import Reconstruction
 WINDOW, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
 MAX_PSNR = 100.0
+PASS = 64  # latents decoded at once
 
 
 def compare(x: Tensor, x_hat: Tensor) -> list[Reconstruction]:
@@ -79,6 +80,16 @@ def to_pixels(x: Tensor) -> np.ndarray:
 def _decode(vae: VAE, z: Tensor, size: int) -> np.ndarray:
     with torch.inference_mode():
         return to_pixels(vae.decode(z, size).float())
+
+
+def decode_latents(vae: VAE, mu: np.ndarray, size: int) -> np.ndarray:
+    """Latents (N, D) -> pictures (N, size, size, 3) uint8, `PASS` at a time."""
+    where = next(vae.parameters()).device
+    pictures = np.empty((len(mu), size, size, 3), np.uint8)
+    for start in range(0, len(mu), PASS):
+        z = torch.from_numpy(mu[start:start + PASS]).float().to(where)
+        pictures[start:start + PASS] = _decode(vae, z, size)
+    return pictures
 
 
 def posterior_samples(vae: VAE, mu: np.ndarray, logvar: np.ndarray, size: int, *, count: int = 6, seed: int = 0

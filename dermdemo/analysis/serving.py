@@ -20,7 +20,8 @@ from dermdemo.config import DeviceName
 from dermdemo.errors import CheckpointError, DataError
 from dermdemo.evaluation.conformal import ConformalThresholds
 from dermdemo.evaluation.records import decode
-from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, Loaded, load_classifier, load_meta, load_vae
+from dermdemo.models.arms import find_arm
+from dermdemo.models.checkpoint import CheckpointMeta, Known, Loaded, load_classifier, load_vae
 from dermdemo.models.encoder import MEAN, STAGES, STD, Encoder
 from dermdemo.runtime import resolve_device
 from dermdemo.types import InputSpec
@@ -88,11 +89,12 @@ def load_served(store: Store, device: DeviceName = "auto") -> Served:
         NotFittedError: a classifier's head has never been trained.
     """
     where = resolve_device(device)
-    vae = _named(load_vae(store.root / store.vae), store.vae)
+    known: Known = {}
+    vae = _named(load_vae(store.root / store.vae, known), store.vae)
     arms = {}
     for arm in store.arms:
         folder = find_arm(store.root, arm)
-        arms[arm] = _named(load_classifier(folder), folder.name)
+        arms[arm] = _named(load_classifier(folder, known), folder.name)
     models = (vae, *arms.values())
     for loaded in models:
         _check_normalisation(loaded.meta)
@@ -103,39 +105,6 @@ def load_served(store: Store, device: DeviceName = "auto") -> Served:
     notes += [f"The probabilities of '{arm}' are not calibrated: no temperature is stored."
               for arm, loaded in arms.items() if loaded.meta.temperature is None]
     return Served(vae, arms, {arm: _sets(loaded.meta) for arm, loaded in arms.items()}, atlas, where, tuple(notes))
-
-
-def find_arm(root: Path, arm: str) -> Path:
-    """Folder of the classifier whose metadata name this arm; ``<arm>-arm`` if there are several.
-
-    Raises:
-        CheckpointError: none, or several and none of that name.
-    """
-    metas, unreadable = _metas(root)
-    found = [folder for folder, meta in metas.items() if meta.kind == "classifier" and meta.arm == arm]
-    preferred = root / f"{arm}-arm"
-    if preferred in unreadable:
-        raise unreadable[preferred]
-    if preferred in found:
-        return preferred
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise CheckpointError(f"'{root}' holds several classifiers of the arm '{arm}' "
-                              f"({', '.join(f.name for f in found)}): name the one to serve '{preferred.name}'.")
-    raise CheckpointError(f"'{root}' holds no classifier of the arm '{arm}'. Train one: `python -m dermdemo train "
-                          f"SOURCE --arm {arm} --store {root}`.")
-
-
-def _metas(root: Path) -> tuple[dict[Path, CheckpointMeta], dict[Path, CheckpointError]]:
-    """Metadata of every checkpoint below `root`, and the folders whose meta.json is something else."""
-    metas, unreadable = {}, {}
-    for path in sorted(root.glob(f"[!.]*/{META_FILE}")):
-        try:
-            metas[path.parent] = load_meta(path.parent)
-        except CheckpointError as error:
-            unreadable[path.parent] = error
-    return metas, unreadable
 
 
 def _named(loaded: Loaded, folder: str) -> Loaded:
@@ -189,4 +158,7 @@ def _atlas(store: Store, vae: Loaded, arms: Mapping[str, Loaded]) -> tuple[Atlas
         notes.append("The atlas has no calibration lesions: there is no novelty score.")
     elif len(atlas.reference) < SMALL_REFERENCE:
         notes.append(f"The novelty score rests on {len(atlas.reference)} lesions only: its upper end is coarse.")
+    if atlas.reference is not None and atlas.reference.detail is None:
+        notes.append("The atlas does not hold the detail of its images: a blank or smooth picture may be called "
+                     "typical. Build it again with `python -m dermdemo embed`.")
     return atlas, notes

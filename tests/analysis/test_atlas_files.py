@@ -34,7 +34,8 @@ def test_round_trip(folder: Path, tmp_path: Path) -> None:
 def test_types_on_disk(folder: Path) -> None:
     arrays, columns = read_files(folder, read_meta(folder))
     kinds = {name: str(values.dtype) for name, values in arrays.items()}
-    assert kinds == {"mu": "float16", "error": "float32", "knn_distance": "float32", "coordinates": "float32"} | {
+    assert kinds == {"mu": "float16", "error": "float32", "knn_distance": "float32", "coordinates": "float32",
+                     "detail": "float32"} | {
         f"{what}.{arm}": "float16" for what in ("logits", "features") for arm in ("vae", "imagenet")}
     assert {"image_id", "group", "label", "split", "age", "sex"} <= set(columns)
     assert "locator" not in columns  # a path of the machine it was made on

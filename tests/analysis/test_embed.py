@@ -10,10 +10,13 @@ import pytest
 
 from dermdemo.analysis import embed
 from dermdemo.analysis.analyser import Analyser
+from dermdemo.analysis.atlas_files import MapParameters
 from dermdemo.analysis.embed import build_atlas, fit_map, knn_distances
+from dermdemo.analysis.novelty import input_detail
 from dermdemo.analysis.quality import knn_figures
 from dermdemo.data.splits import make_split
 from dermdemo.errors import DataError
+from tests.analysis.conftest import pca_map
 
 
 def test_rows_are_encoded_as_uploads_are(analyser: Analyser, lesions: Any) -> None:
@@ -23,6 +26,8 @@ def test_rows_are_encoded_as_uploads_are(analyser: Analyser, lesions: Any) -> No
         result = analyser.analyse_bytes(lesions.table.read(row))
         np.testing.assert_allclose(atlas.mu[row], result.mu, atol=5e-3)
         assert atlas.error[row] == pytest.approx(result.reconstruction.mse, abs=1e-5)
+        assert atlas.detail is not None
+        assert atlas.detail[row] == input_detail(result.reconstruction.original[None])[0]
         for arm, prediction in result.arms.items():
             logits = atlas.logits[arm][row].astype(float)
             raw = np.exp(logits - logits.max())
@@ -66,11 +71,34 @@ def test_neighbour_figures_are_those_of_a_known_case() -> None:
     assert knn_figures("latent", apart, np.array([""] * 80), splits) is None
 
 
+def test_features_can_be_left_out(store: Path, lesions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Analyser(store, device="cpu").atlas
+    monkeypatch.setattr(embed, "fit_map", lambda mu, train, seed: embed.FittedMap(
+        mu[:, :2], mu[~train, :2], MapParameters(n_neighbors=10, min_dist=0.1, metric="euclidean", seed=seed,
+                                                 version="none")))
+    build_atlas(lesions.table, lesions.split, store, store / "atlas", device="cpu", features=False)
+    analyser = Analyser(store, device="cpu")
+    after = analyser.atlas
+    assert before is not None and after is not None and before.features and not after.features
+    for arm in ("vae", "imagenet"):
+        np.testing.assert_array_equal(after.logits[arm], before.logits[arm])
+        assert len(analyser.known_predictions(arm).labels) == len(after)
+    result = analyser.analyse_bytes(lesions.table.read(0))
+    assert result.novelty is not None and result.position is not None and result.neighbours
+
+
 def test_a_split_the_vae_was_not_trained_by_is_refused(store: Path, lesions: Any) -> None:
     other = make_split(lesions.table, seed=7)
     with pytest.raises(DataError, match="does not split as"):
         build_atlas(lesions.table, other, store, store / "new", device="cpu", seed=0)
     assert not (store / "new").exists()
+
+
+def test_data_the_vae_has_never_seen_may_split_as_they_like(store: Path, lesions: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(embed, "fit_map", pca_map)
+    other = make_split(lesions.table, seed=7)
+    meta = build_atlas(lesions.table, other, store, store / "new", device="cpu", seed=0, other_data=True)
+    assert meta.split_hash == other.hash
 
 
 def test_too_few_lesions_are_refused(store: Path, lesions: Any, make: Any) -> None:

@@ -55,6 +55,13 @@ def test_curves_run_from_the_image_to_nothing_and_back(corner: Tensor) -> None:
     assert found == faithfulness(corner_brightness, corner, cam(right_map()), steps=8, controls=2)
 
 
+def test_the_control_has_curves_of_its_own_areas(corner: Tensor) -> None:
+    found = faithfulness(corner_brightness, corner, cam(right_map()), steps=8, controls=3)
+    for curve, area in ((found.random_deletion_curve, found.random_deletion),
+                        (found.random_insertion_curve, found.random_insertion)):
+        assert np.trapezoid(curve, found.fractions) == pytest.approx(area)
+
+
 def test_a_flat_map_and_no_steps_are_refused(corner: Tensor) -> None:
     with pytest.raises(ConfigError, match="flat"):
         faithfulness(corner_brightness, corner, cam(np.zeros((SIZE, SIZE))))

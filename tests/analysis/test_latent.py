@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dermdemo.analysis.analyser import Analyser
+from dermdemo.analysis.atlas_files import read_files, read_meta, write_atlas
 from dermdemo.analysis.latent import Atlas, load_atlas, mean_of_nearest, place, smooth_knn_weights
 from dermdemo.errors import CheckpointError
 from dermdemo.models.checkpoint import CheckpointMeta, load_meta
@@ -118,6 +119,18 @@ def test_outputs_of_a_replaced_classifier_are_left_out(shared_store: Path, atlas
     found = load_atlas(shared_store / "atlas", vae, arms)
     assert set(found.logits) == set(found.features) == {"vae"}
     np.testing.assert_array_equal(found.mu, atlas.mu)
+
+
+def test_an_atlas_without_detail_still_loads_and_says_so(store: Path, pictures: list[DecodedImage]) -> None:
+    meta = read_meta(store / "atlas")
+    arrays, columns = read_files(store / "atlas", meta)
+    del arrays["detail"]
+    write_atlas(store / "atlas", meta, arrays, columns)
+    analyser = Analyser(store, device="cpu")
+    assert analyser.atlas is not None and analyser.atlas.detail is None
+    result = analyser.analyse(pictures[0])
+    assert result.novelty is not None and result.novelty.detail_quantile is None
+    assert any("does not hold the detail" in note for note in result.notes)
 
 
 def test_the_reference_counts_each_calibration_lesion_once(atlas: Atlas) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from dermdemo.analysis.serving import Store, find_arm, load_served, trunk_key
+from dermdemo.analysis.serving import Store, load_served, trunk_key
 from dermdemo.errors import CheckpointError
+from dermdemo.models.arms import find_arm
 from dermdemo.models.checkpoint import load_meta, rewrite_meta
 
 
