@@ -51,8 +51,8 @@ def take_preset(command: str, args: list[str]) -> tuple[RunConfig | None, list[s
 def parse(argv: Sequence[str]) -> Any:
     """Arguments -> the command's dataclass. Raises SystemExit 0 for help, 2 for wrong usage."""
     command, rest = argv[0], list(argv[1:])
-    if command == "data" and rest[:1] == ["audit"]:
-        command, rest = "data audit", rest[1:]
+    if rest and f"{command} {rest[0]}" in COMMANDS:  # a command of two words
+        command, rest = f"{command} {rest[0]}", rest[1:]
     if command not in COMMANDS:
         print(f"dermdemo: unknown command '{command}'\n{overview()}", file=sys.stderr)
         raise SystemExit(2)

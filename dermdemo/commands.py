@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
+from dermdemo.admin_commands import ADMIN_COMMANDS
 from dermdemo.config import Arm, DeviceName, FinetuneConfig, PretrainConfig, SupervisedConfig, environment
 
 Source = Annotated[str, tyro.conf.arg(
@@ -33,6 +34,8 @@ class Pretrain:
     """Folder of finished checkpoints."""
     name: str | None = None
     """Name of the finished checkpoint in --store; by default that of --out."""
+    init: Path | None = None
+    """A VAE (with --ae: an autoencoder) of this package to start from, in place of random weights."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
     finish: bool = False
@@ -44,7 +47,7 @@ class Pretrain:
         from dermdemo.training.runs import RunRequest, run_pretrain
 
         request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name,
-                             resume=self.resume, finish=self.finish, split_seed=self.split_seed)
+                             resume=self.resume, finish=self.finish, split_seed=self.split_seed, init=self.init)
         print(run_pretrain(request, self.config))
         return 0
 
@@ -61,6 +64,8 @@ class PretrainSupervised:
     """Folder of finished checkpoints."""
     name: str | None = None
     """Name of the finished checkpoint in --store; by default that of --out."""
+    init: Path | None = None
+    """An encoder of this package to start from, in place of random weights; of a trimmed one the trunk."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
     finish: bool = False
@@ -70,7 +75,7 @@ class PretrainSupervised:
         from dermdemo.training.runs import RunRequest, run_supervised
 
         request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name, resume=self.resume,
-                             finish=self.finish)
+                             finish=self.finish, init=self.init)
         print(run_supervised(request, self.config))
         return 0
 
@@ -170,6 +175,9 @@ class Compare:
     run_b: Positional[Path]
     out: Path | None = None
     """Write comparison.json, comparison.txt and curves.png here."""
+    save: Path | None = None
+    """Store with the two checkpoints that came of the runs: keep the comparison there, as STORE/study/study.json,
+    for the app to show."""
     resamples: int = 1000
     """Bootstrap resamples over lesions."""
     json: bool = False
@@ -179,6 +187,7 @@ class Compare:
         from dermdemo.evaluation.history import load_history
         from dermdemo.evaluation.study import compare_runs
         from dermdemo.evaluation.study_figure import save_curves
+        from dermdemo.evaluation.study_record import save_study
 
         table = compare_runs(self.run_a, self.run_b, n_resamples=self.resamples)
         text = json.dumps(table.to_dict(), indent=2, allow_nan=False)
@@ -188,6 +197,8 @@ class Compare:
             (self.out / "comparison.json").write_text(text)
             (self.out / "comparison.txt").write_text(table.to_text())
             save_curves(load_history(self.run_a), load_history(self.run_b), self.out / "curves.png")
+        if self.save:
+            print(save_study(self.save, self.run_a, self.run_b, table), file=sys.stderr)
         return 0
 
 
@@ -204,6 +215,10 @@ class Embed:
     """Seed of the split by lesion; must be the one the VAE was trained with."""
     seed: int = 0
     """Seed of UMAP."""
+    features: bool = True
+    """Keep the arms' pooled features in the atlas: the app does not need them, and they are five sixths of it."""
+    other_data: bool = False
+    """The source holds none of the lesions the VAE was trained on (not checked here)."""
     device: DeviceName = "auto"
 
     def run(self) -> int:
@@ -212,7 +227,8 @@ class Embed:
 
         table, split = prepare(self.source, split_seed=self.split_seed)
         out = self.out or self.checkpoints / "atlas"
-        build_atlas(table, split, self.checkpoints, out, device=self.device, seed=self.seed)
+        build_atlas(table, split, self.checkpoints, out, device=self.device, seed=self.seed,
+                    features=self.features, other_data=self.other_data)
         print(out)
         return 0
 
@@ -260,7 +276,47 @@ class DataAudit:
         return 0
 
 
+@dataclass(frozen=True)
+class AdminSetPassword:
+    """Set the administrator's password (12 characters or more); only its argon2id hash is kept."""
+
+    stdin: bool = False
+    """Read the password from the first line of standard input instead of asking for it twice."""
+
+    def run(self) -> int:
+        from dermdemo.jobs.credential import set_password
+
+        settings = environment()
+        print(set_password(_new_password(self.stdin), settings))
+        if settings.admin_hash:
+            print("DERMDEMO_ADMIN_HASH is set and goes before this file: unset it to use this password.",
+                  file=sys.stderr)
+        return 0
+
+
+def _new_password(from_stdin: bool) -> str:
+    """The password, from standard input or asked for twice.
+
+    Raises:
+        AuthError: the two differ, or there is no terminal to ask at.
+    """
+    from getpass import getpass
+
+    from dermdemo.errors import AuthError
+
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise AuthError("There is no terminal to ask at: pipe the password in and add --stdin.")
+    password = getpass("New administrator password: ")
+    if getpass("The same again: ") != password:
+        raise AuthError("The two passwords differ; nothing was changed.")
+    return password
+
+
 COMMANDS: dict[str, type[Any]] = {
     "data audit": DataAudit, "pretrain": Pretrain, "pretrain-supervised": PretrainSupervised, "train": Train,
     "trim": Trim, "evaluate": Evaluate, "compare": Compare, "embed": Embed, "analyse": Analyse,
+    "admin set-password": AdminSetPassword,
+    **ADMIN_COMMANDS,
 }
