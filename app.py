@@ -1,4 +1,4 @@
-"""Start the app: settings, build, launch. `python app.py --help` lists the flags."""
+"""Start the app: settings, build, serve. `python app.py --help` lists the flags."""
 
 from __future__ import annotations
 
@@ -6,31 +6,53 @@ import argparse
 import logging
 from pathlib import Path
 
+import uvicorn
+
 from dermdemo.analysis.analyser import Analyser
+from dermdemo.analysis.known import KnownImages
 from dermdemo.config import environment
 from dermdemo.errors import DermdemoError
-from dermdemo.ui.layout import build, launch_options
+from dermdemo.jobs.registry import registry
+from dermdemo.ui.server import create_app
 
 
 def main() -> None:
-    """Read settings, load the models, serve the page."""
+    """Read settings, load the models, serve the pages."""
     settings = environment()
     parser = argparse.ArgumentParser(description="dermdemo: research use only, never a diagnosis.")
     parser.add_argument("--host", default=settings.host, help="address to bind (GRADIO_SERVER_NAME)")
     parser.add_argument("--port", type=int, default=settings.port, help="port (GRADIO_SERVER_PORT)")
     parser.add_argument("--checkpoints", type=Path, default=settings.checkpoints, help="folder of checkpoints")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--data", metavar="SOURCE", help="the data set of the atlas, if it is on this machine: "
+                        "known lesions are then shown as their real images")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     analyser, problem = None, None
     try:
-        analyser = Analyser(args.checkpoints, device=args.device)
+        analyser = Analyser(registry(shipped=args.checkpoints).live_root, device=args.device)
     except DermdemoError as error:
         problem = str(error)
         logging.getLogger("dermdemo").error("no models are served: %s", problem)
+    images = known_images(args.data, analyser) if args.data else None
     print(f"dermdemo on http://{args.host}:{args.port} (research use only)", flush=True)
-    build(analyser, problem=problem).launch(server_name=args.host, server_port=args.port, **launch_options())
+    uvicorn.run(create_app(analyser, problem=problem, images=images), host=args.host, port=args.port,
+                log_level="warning", access_log=False, server_header=False)
+
+
+def known_images(source: str, analyser: Analyser | None) -> KnownImages | None:
+    """The data set's images; None without an atlas. Ends the process if they are not those of the atlas."""
+    if analyser is None or analyser.atlas is None:
+        return None
+    try:
+        images = KnownImages(source)
+        shared = images.require(map(str, analyser.atlas.columns["image_id"]))
+    except DermdemoError as error:
+        raise SystemExit(f"--data: {error}") from error
+    logging.getLogger("dermdemo").info("%d of %d known lesions are shown as images of %s", shared,
+                                       len(analyser.atlas), images.name)
+    return images
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -32,6 +33,11 @@ def escape(value: object) -> str:
     return html.escape(str(value), quote=True)
 
 
+def with_code(sentence: str) -> str:
+    """Escaped text in which what stands between backticks is set as code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(sentence))
+
+
 @lru_cache
 def palette(name: str) -> np.ndarray:
     """The 256 colours of a map, (256, 3) uint8; do not write to it."""
@@ -44,6 +50,11 @@ def colourise(values: np.ndarray, name: str, *, top: float = 1.0) -> np.ndarray:
     """(H, W) values in [0, top] -> (H, W, 3) uint8 on a fixed scale; what lies outside is clipped."""
     scaled = np.nan_to_num(values / top, nan=0.0, posinf=1.0, neginf=0.0)
     return palette(name)[(np.clip(scaled, 0, 1) * 255).round().astype(np.uint8)]
+
+
+def grey(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> luma (H, W, 1) float32, in [0, 255]."""
+    return (image.astype(np.float32) @ _GREY)[..., None]
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -61,8 +72,7 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """
     if image.shape[:2] != heat.shape:
         raise ValueError(f"image is {image.shape[:2]}, heat map {heat.shape}: they must have one size.")
-    grey = (image.astype(np.float32) @ _GREY)[..., None]
-    mixed = (1 - _OPACITY) * grey + _OPACITY * colourise(heat, ATTENTION_MAP)
+    mixed = (1 - _OPACITY) * grey(image) + _OPACITY * colourise(heat, ATTENTION_MAP)
     return np.clip(mixed, 0, 255).round().astype(np.uint8)
 
 

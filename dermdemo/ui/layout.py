@@ -3,45 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from dermdemo.config import environment
+from dermdemo.types import Analysis
 from dermdemo.ui import text
+from dermdemo.ui.context import Context
 from dermdemo.ui.figures import escape
-from dermdemo.ui.tabs import analyse
-from dermdemo.ui.tabs.analyse import AnalyserLike
-from dermdemo.ui.theme import STYLE, build_theme
+from dermdemo.ui.known_map import KnownMap
+from dermdemo.ui.results import KEEP_SECONDS, Results
+from dermdemo.ui.tabs import administration, analyse, attribution, evidence, latent, reconstruct, several
 from dermdemo.ui.uploads import Uploads
 
-MAX_FILE_SIZE = "50mb"
+if TYPE_CHECKING:
+    from dermdemo.analysis.analyser import Analyser
+
+MAX_FILE_SIZE = "200mb"  # of a zip of images; a single image may have 50 MB, which its decoder checks
 CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS = 600, 3600
-QUEUE_LENGTH = 64
+QUEUE_LENGTH = 512
 
 
 def head() -> str:
     """Name, what it is, and the notice that is on every page."""
     return (
-        f'<header class="dd-head"><div><h1>{escape(text.TITLE)}</h1><p>{escape(text.TAGLINE)}</p></div>'
-        f'<p class="dd-notice" role="note"><b>{escape(text.NOTICE)}</b> {escape(text.NOTICE_MORE)}</p></header>'
+        f'<header class="dd-head"><div><h1>{escape(text.TITLE)}</h1>'
+        f'<p class="dd-tagline">{escape(text.TAGLINE)}</p></div>'
+        f'<p class="dd-notice" role="note"><b>{escape(text.NOTICE)}</b> <span>{escape(text.NOTICE_MORE)}</span></p>'
+        "</header>"
     )
 
 
-def build(analyser: AnalyserLike | None, *, problem: str | None = None) -> gr.Blocks:
+def build(analyser: Analyser | None, *, problem: str | None = None, known: KnownMap | None = None) -> gr.Blocks:
     """The whole app. Without an analyser the page says why in the words of `problem`."""
+    results: Results[Analysis] = Results()
+    settings = environment()
     with gr.Blocks(title=f"{text.TITLE}: research use only", analytics_enabled=False,
                    delete_cache=(CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS), fill_width=True) as page:  # fmt: skip
         gr.HTML(head(), elem_id="dd-head", padding=False)
-        uploads = Uploads(Path(page.GRADIO_CACHE))
-        analyse.build(analyser, uploads, problem=problem)
+        key = gr.State("", time_to_live=KEEP_SECONDS, delete_callback=results.drop)
+        with gr.Tabs(elem_id="dd-tabs") as tabs:
+            uploads = Uploads(Path(page.GRADIO_CACHE), grace=settings.upload_seconds)
+            context = Context(analyser=analyser, uploads=uploads, results=results, key=key, tabs=tabs,
+                              problem=problem, known=known or KnownMap(analyser), settings=settings)  # fmt: skip
+            with gr.Tab(text.TAB_ANALYSE, id="analyse"):
+                shown = analyse.build(context)
+            with gr.Tab(text.TAB_RECONSTRUCTION, id="reconstruction"):
+                reconstruct.build(context)
+            with gr.Tab(text.TAB_ATTRIBUTION, id="attribution"):
+                attribution.build(context)
+            with gr.Tab(text.TAB_SEVERAL, id="several"):
+                several.build(context, shown)
+            with gr.Tab(text.TAB_LATENT, id="latent"):
+                latent.build(context)
+            with gr.Tab(text.TAB_MODELS, id="models"):
+                evidence.build(context)
+            with gr.Tab(text.TAB_ADMINISTRATION, id="administration"):
+                administration.build(context)
     return page.queue(max_size=QUEUE_LENGTH, api_open=False)
-
-
-def launch_options() -> dict[str, Any]:
-    """What `launch` gets on every start: own look, nothing shared, nothing recorded, no machine-readable schema."""
-    return {
-        "theme": build_theme(), "css_paths": STYLE, "share": False, "run_history": False, "enable_monitoring": False,
-        "max_file_size": MAX_FILE_SIZE, "allowed_paths": [], "show_error": False, "footer_links": [], "pwa": False,
-        "mcp_server": False, "ssr_mode": False, "quiet": True,
-        "app_kwargs": {"openapi_url": None, "docs_url": None, "redoc_url": None},
-    }  # fmt: skip

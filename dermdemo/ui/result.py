@@ -17,6 +17,7 @@ from dermdemo.ui.figures import (
     ERROR_TOP,
     bars,
     colourise,
+    data_uri,
     escape,
     malignancy,
     overlay,
@@ -32,9 +33,28 @@ _LEVELS = {"agree": "calm", "disagree": "warn", "disagree-on-malignancy": "alert
 
 def render(analysis: Analysis) -> str:
     """The whole result."""
-    parts = (verdict(analysis), arms(analysis), attention(analysis), reconstruction(analysis),
-             _pair(novelty(analysis.novelty), neighbours(analysis.neighbours)), details(analysis))  # fmt: skip
+    parts = (verdict(analysis), arms(analysis), _pair(novelty(analysis.novelty), seen(analysis)), details(analysis))
     return f'<div class="dd-result">{"".join(parts)}</div>'
+
+
+def subject(analysis: Analysis | None, key: str | None = None) -> str:
+    """The strip on top of the other tabs: which image they are about, and what the arms say of it."""
+    if analysis is None:
+        return f'<p class="dd-subject is-empty">{escape(text.SUBJECT_GONE if key else text.SUBJECT_NONE)}</p>'
+    first = next(iter(analysis.inputs.values()))
+    said = "".join(f"<span>{escape(text.arm_name(arm))}: <b>{escape(full_name(p.top))}</b> "
+                   f"{escape(text.percent(p.probabilities[p.top]))}</span>" for arm, p in analysis.arms.items())
+    named = f"<b>{escape(analysis.name)}</b>"
+    return f'<div class="dd-subject"><img src="{data_uri(first)}" alt=""><div>{named}{said}</div></div>'
+
+
+def seen(analysis: Analysis) -> str:
+    """The image exactly as each model sees it, and how that input is made."""
+    pictures = "".join(picture(pixels, text.SEEN_ALT.format(arm=text.arm_name(arm)), text.arm_name(arm),
+                               text.RECONSTRUCTION_SIZE.format(size=pixels.shape[0]))
+                       for arm, pixels in analysis.inputs.items())
+    note = f'<p class="dd-note">{escape(text.SEEN_NOTE)}</p>'
+    return _section(text.SEEN_TITLE, f'<div class="dd-pictures is-two is-small">{pictures}</div>{note}')
 
 
 def empty() -> str:
@@ -74,7 +94,7 @@ def verdict(analysis: Analysis) -> str:
         chips.append(_chip(text.NOVELTY_CHIP[analysis.novelty.level], _LEVELS[analysis.novelty.level]))
     sides = "".join(
         f'<li><span>{escape(text.arm_name(arm))}</span><b>{escape(full_name(p.top))}</b>'
-        f"<span>{escape(text.percent(p.probabilities[p.top]))}</span></li>"
+        f"<span>{escape(text.percent(p.probabilities[p.top]))}</span>{_malignant_share(p)}</li>"
         for arm, p in analysis.arms.items()
     )
     return (
@@ -83,6 +103,13 @@ def verdict(analysis: Analysis) -> str:
         f'<div><p class="dd-chips">{"".join(chips)}</p><h2>{escape(agreement_sentence(analysis))}</h2>'
         f'<ul class="dd-sides">{sides}</ul></div></section>'
     )
+
+
+def _malignant_share(prediction: Prediction) -> str:
+    if prediction.malignant is None:
+        return ""
+    share = text.MALIGNANT_SHARE.format(share=text.percent(prediction.malignant))
+    return f'<span class="dd-share">{escape(share)}</span>'
 
 
 def arms(analysis: Analysis) -> str:
@@ -141,11 +168,11 @@ def novelty(found: Novelty | None) -> str:
     """How unusual the image is for the VAE."""
     if found is None:
         return _section(text.NOVELTY_TITLE, f'<p class="dd-note">{escape(text.NOVELTY_NONE)}</p>')
-    lines = (
-        text.NOVELTY_DISTANCE.format(share=text.percent(found.distance_quantile)),
-        text.NOVELTY_ERROR.format(share=text.percent(found.error_quantile)),
-        text.NOVELTY_REFERENCE.format(reference=found.reference),
-    )
+    lines = [text.NOVELTY_DISTANCE.format(share=text.percent(found.distance_quantile)),
+             text.NOVELTY_ERROR.format(share=text.percent(found.error_quantile))]
+    if found.detail_quantile is not None:
+        lines.append(text.NOVELTY_DETAIL.format(share=text.percent(found.detail_quantile)))
+    lines.append(text.NOVELTY_REFERENCE.format(reference=found.reference))
     notes = "".join(f'<p class="dd-note">{escape(line)}</p>' for line in lines)
     return _section(
         text.NOVELTY_TITLE,

@@ -13,9 +13,19 @@ from dermdemo import RESEARCH_NOTICE
 from dermdemo.types import AgreementLevel, NoveltyLevel
 
 TITLE = "dermdemo"
-TAGLINE = "Two ways to pretrain, one picture: a VAE on dermoscopy against supervised pretraining."
+TAGLINE = "A VAE on dermoscopy against supervised pretraining"
 NOTICE = RESEARCH_NOTICE
 NOTICE_MORE = "Do not decide anything about a patient with it."
+
+TAB_ANALYSE = "Analyse"
+TAB_SEVERAL = "Several images"
+TAB_RECONSTRUCTION = "Reconstruction"
+TAB_ATTRIBUTION = "Attribution"
+TAB_LATENT = "Latent space"
+TAB_MODELS = "Models"
+TAB_ADMINISTRATION = "Administration"
+SUBJECT_NONE = "No image yet. Choose one in the Analyse tab; this page then shows it."
+SUBJECT_GONE = "This result is no longer kept. Give the image again in the Analyse tab."
 
 UPLOAD_LABEL = "Dermoscopic image"
 UPLOAD_HINT = "Drop an image here\nor choose a file"
@@ -54,6 +64,7 @@ ARM_NAMES = {
 }  # fmt: skip
 ORIGIN = "Encoder weights: {origin}"
 MALIGNANT_TAG = "malignant*"
+MALIGNANT_SHARE = "malignant in all {share}"
 MALIGNANT = "Malignant or pre-malignant"
 BENIGN = "Benign"
 MALIGNANT_NOTE = "* counted as malignant or pre-malignant: these classes' probabilities add up to the bar below them."
@@ -85,7 +96,12 @@ NOVELTY_NONE = "Novelty cannot be judged: no atlas of known lesions is installed
 NOVELTY_SCORE = "{share} of the reference lesions are less unusual than this image."
 NOVELTY_REFERENCE = "Reference: {reference}"
 NOVELTY_DISTANCE = "Latent distance to the nearest known lesions: larger than for {share} of the reference."
+NOVELTY_DETAIL = "Fine detail in the input: more than in {share} of the reference; both tails count."
 NOVELTY_ERROR = "Reconstruction error: larger than for {share} of the reference; both tails count."
+
+SEEN_TITLE = "Exactly what the models see"
+SEEN_ALT = "The input of the {arm}"
+SEEN_NOTE = "The short side is scaled to the model's size and the centre is cut out. What lies outside was not read."
 
 ATTENTION_TITLE = "Where each arm looked"
 ATTENTION_CAPTION = "{arm}: for {target}"

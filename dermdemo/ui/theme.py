@@ -1,6 +1,6 @@
 """The app's own theme: quiet slate and teal, light and dark, fonts of the visitor's system only.
 
-Gradio turns these into CSS variables; `style.css` builds on the same variables, so one change here
+Gradio turns these into CSS variables; `styles/` builds on the same variables, so one change here
 moves both. No font, script or picture comes from another host.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import gradio as gr
 
-STYLE = Path(__file__).with_name("style.css")
+STYLES = Path(__file__).with_name("styles")
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 SYSTEM_MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -26,8 +26,13 @@ SLATE = gr.themes.Color(
 )  # fmt: skip
 
 
+def styles() -> list[Path]:
+    """Style sheets in order: `base.css`, then those of the tabs."""
+    return [STYLES / "base.css", *sorted(p for p in STYLES.glob("*.css") if p.name != "base.css")]
+
+
 def build_theme() -> gr.themes.Base:
-    """The theme handed to `launch`."""
+    """The theme handed to Gradio."""
     theme = gr.themes.Base(
         primary_hue=TEAL,
         secondary_hue=TEAL,

@@ -52,6 +52,18 @@ class Uploads:
         self._schedule(file)
         return data
 
+    def claim(self, path: str | Path) -> Path:
+        """The file itself, for what is too large to be read at once (a zip); it will be deleted.
+
+        Raises:
+            ImageError: as `read`.
+        """
+        file = self._inside(path)
+        if not file.is_file():
+            raise ImageError(text.GONE, reason="missing")
+        self._schedule(file)
+        return file
+
     def forget_all(self) -> None:
         """Delete at once everything that waits to be deleted."""
         with self._lock:

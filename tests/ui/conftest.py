@@ -14,8 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dermdemo.analysis.analyser import Analyser
 from dermdemo.data.synthetic import synthetic_lesion
-from tests.analysis.conftest import lesions, shared_store  # noqa: F401  fixtures
+from dermdemo.ui.context import Context
+from dermdemo.ui.results import Results
+from dermdemo.ui.uploads import Uploads
+from tests.analysis.conftest import lesions, make, shared_store, store  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,20 +31,39 @@ def jpeg(label: str, seed: int) -> bytes:
     return buffer.getvalue()
 
 
+def make_context(analyser: Analyser | None, folder: Path) -> Context:
+    """A context for handlers called as plain functions; uploads lie in `folder`/uploads."""
+    (folder / "uploads").mkdir(exist_ok=True)
+    return Context(analyser=analyser, uploads=Uploads(folder / "uploads"), results=Results(), key=None,  # type: ignore[arg-type]
+                   tabs=None)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def served(shared_store: Path) -> Analyser:  # noqa: F811
+    """The analyser of the test checkpoints, shared by the tests of the page."""
+    return Analyser(shared_store, device="cpu")
+
+
+@pytest.fixture
+def context(served: Analyser, tmp_path: Path) -> Context:
+    """What the tabs get, with nothing in it yet."""
+    return make_context(served, tmp_path)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def start(checkpoints: Path, folder: Path) -> tuple[subprocess.Popen[bytes], str, Path]:
+def start(checkpoints: Path, folder: Path, *flags: str) -> tuple[subprocess.Popen[bytes], str, Path]:
     """The app on a free port; returns when the page answers."""
     port, log = free_port(), folder / "app.log"
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port),
-                                "HOME": str(folder)}
+                                "HOME": str(folder), "DERMDEMO_HOME": str(folder / "home"), "TMPDIR": str(folder)}
     with log.open("wb") as stream:
-        process = subprocess.Popen([sys.executable, "app.py", "--checkpoints", str(checkpoints), "--device", "cpu"],
-                                   cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([sys.executable, "app.py", "--checkpoints", str(checkpoints), "--device", "cpu",
+                                    *flags], cwd=ROOT, env=environment, stdout=stream, stderr=subprocess.STDOUT)
     address, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         try:

@@ -9,25 +9,13 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 
-from dermdemo.analysis.analyser import Analyser
 from dermdemo.errors import ImageError
 from dermdemo.ui import result, text
+from dermdemo.ui.context import Context
 from dermdemo.ui.examples import list_examples
-from dermdemo.ui.layout import launch_options
 from dermdemo.ui.tabs import analyse
 from dermdemo.ui.uploads import Uploads
-from tests.ui.conftest import ROOT, jpeg
-
-
-@pytest.fixture(scope="module")
-def analyser(shared_store: Path) -> Analyser:
-    return Analyser(shared_store, device="cpu")
-
-
-@pytest.fixture
-def uploads(tmp_path: Path) -> Uploads:
-    (tmp_path / "uploads").mkdir()
-    return Uploads(tmp_path / "uploads")
+from tests.ui.conftest import ROOT, jpeg, make_context
 
 
 def upload(tmp_path: Path, data: bytes, name: str = "picture.jpg") -> str:
@@ -36,45 +24,50 @@ def upload(tmp_path: Path, data: bytes, name: str = "picture.jpg") -> str:
     return str(path)
 
 
-def test_a_result_names_both_arms_their_origin_and_the_malignant_sum(analyser: Analyser) -> None:
-    page = analyse.show(analyser, jpeg("mel", 1), "a picture")
+def test_a_result_names_both_arms_their_origin_and_the_malignant_sum(context: Context) -> None:
+    page = analyse.show(context, jpeg("mel", 1), "a picture").page
     for wanted in (text.arm_name("vae"), text.arm_name("imagenet"), "random, for a test", text.MALIGNANT,
-                   "Melanocytic nevus", text.RECONSTRUCTION_TITLE, text.ATTENTION_TITLE):
+                   "Melanocytic nevus", text.SEEN_TITLE, text.DETAILS_TITLE):
         assert wanted in page
-    assert page != analyse.show(analyser, jpeg("vasc", 2), "a picture")
+    assert page != analyse.show(context, jpeg("vasc", 2), "a picture").page
 
 
-def test_probabilities_on_the_page_are_those_of_the_analysis(analyser: Analyser) -> None:
-    data = jpeg("nv", 3)
-    found = analyse.analyse_bytes(analyser, data, "x")
-    page = analyse.show(analyser, data, "x")
-    for prediction in found.arms.values():
+def test_a_result_is_kept_under_its_key_and_is_that_of_the_page(context: Context) -> None:
+    key, page = analyse.show(context, jpeg("nv", 3), "x")
+    kept = context.opened(key)
+    assert kept is not None and len(key) >= 24
+    for prediction in kept.arms.values():
         assert text.percent(prediction.probabilities[prediction.top]) in page
 
 
-def test_an_html_file_under_an_image_name_gives_a_sentence(analyser: Analyser, uploads: Uploads, tmp_path: Path
-                                                           ) -> None:
+def test_an_html_file_under_an_image_name_gives_a_sentence(context: Context, tmp_path: Path) -> None:
     path = upload(tmp_path, b"<html><script>alert(1)</script></html>")
-    page = analyse.show_upload(analyser, uploads, path)
-    assert 'role="alert"' in page and "<script>" not in page and "Traceback" not in page
+    key, page = analyse.show_upload(context, path)
+    assert key == "" and 'role="alert"' in page and "<script>" not in page and "Traceback" not in page
 
 
-def test_a_name_is_escaped(analyser: Analyser) -> None:
-    page = analyse.show(analyser, jpeg("nv", 3), "<img src=x onerror=alert(1)>")
+def test_no_file_gives_the_empty_state(context: Context) -> None:
+    assert analyse.show_upload(context, None) == ("", result.empty())
+
+
+def test_a_name_is_escaped(context: Context) -> None:
+    page = analyse.show(context, jpeg("nv", 3), "<img src=x onerror=alert(1)>").page
     assert "<img src=x" not in page
 
 
-def test_a_failing_model_gives_a_sentence_and_a_log_entry(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failing_model_gives_a_sentence_and_a_log_entry(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def analyse(self, image: object, *, name: str = "image") -> object:
             raise RuntimeError("secret detail")
 
-    page = analyse.show(Broken(), jpeg("nv", 3), "x")  # type: ignore[arg-type]
-    assert text.FAILED_INTERNAL in page and "secret detail" not in page
+    context = make_context(Broken(), tmp_path)  # type: ignore[arg-type]
+    key, page = analyse.show(context, jpeg("nv", 3), "x")
+    assert key == "" and text.FAILED_INTERNAL in page and "secret detail" not in page
     assert "secret detail" in caplog.text
 
 
-def test_only_the_upload_folder_is_read(uploads: Uploads, tmp_path: Path) -> None:
+def test_only_the_upload_folder_is_read(context: Context, tmp_path: Path) -> None:
+    uploads = context.uploads
     outside = tmp_path / "outside.jpg"
     outside.write_bytes(jpeg("nv", 1))
     with pytest.raises(ImageError):
@@ -100,16 +93,11 @@ def test_every_class_has_an_example_that_says_it_is_synthetic() -> None:
 
 
 def test_no_examples_and_no_models_are_said_in_words(tmp_path: Path) -> None:
+    bare = make_context(None, tmp_path)
     assert list_examples(tmp_path) == ()
-    assert text.NO_MODELS_TEXT in analyse.show(None, jpeg("nv", 1), "x")
-    assert analyse.answer_api(None, Uploads(tmp_path), "x")["error"]["reason"] == "no-models"
+    assert text.NO_MODELS_TEXT in analyse.show(bare, jpeg("nv", 1), "x").page
+    assert analyse.answer_api(bare, "x")["error"]["reason"] == "no-models"
     assert text.EMPTY_TITLE in result.empty()
-
-
-def test_the_launch_options_keep_to_the_house_rules() -> None:
-    options = launch_options()
-    assert options["share"] is False and options["run_history"] is False and options["show_error"] is False
-    assert options["app_kwargs"]["openapi_url"] is None and options["allowed_paths"] == []
 
 
 def test_the_ui_never_imports_torch() -> None:

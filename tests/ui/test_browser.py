@@ -2,67 +2,44 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from dermdemo import RESEARCH_NOTICE
 from dermdemo.ui import text
+from dermdemo.ui.wording import several as words
+from tests.ui.chromium import MARKS, chromium, open_tab, upload, visitor
 from tests.ui.conftest import jpeg
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
 def page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """A fresh visitor; requests that leave this machine and script errors fail the test."""
-    context = browser.new_context(viewport=getattr(request, "param", {"width": 1280, "height": 900}))
-    opened, strangers, errors = context.new_page(), [], []
-    local = ("127.0.0.1", "localhost", None)
-    opened.on("request", lambda r: urlsplit(r.url).hostname not in local and strangers.append(r.url))
-    opened.on("pageerror", lambda e: errors.append(str(e)))
-    yield opened
-    context.close()
-    assert strangers == [] and errors == []
-
-
-def analyse(page: Any, data: bytes, name: str = "lesion.jpg") -> str:
-    """Upload a picture and return the text of its result."""
-    page.locator("#dd-upload input[type=file]").first.set_input_files(
-        {"name": name, "mimeType": "image/jpeg", "buffer": data})
-    page.wait_for_selector(".dd-verdict, .dd-failure", timeout=60_000)
-    return str(page.inner_text("#dd-result"))
+    with visitor(browser, **getattr(request, "param", {})) as opened:
+        yield opened
 
 
 def test_two_lesions_give_two_results_under_the_notice(page: Any, app: str) -> None:
     page.goto(app)
     page.get_by_text(text.EMPTY_TITLE).wait_for()
     assert RESEARCH_NOTICE in page.inner_text("#dd-head")
-    first = analyse(page, jpeg("mel", 21))
+    first = upload(page, jpeg("mel", 21))
     page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
     page.get_by_text(text.EMPTY_TITLE).wait_for()
-    second = analyse(page, jpeg("vasc", 22))
+    second = upload(page, jpeg("vasc", 22))
     assert text.arm_name("vae") in first and text.arm_name("imagenet") in first
     assert first != second
-    assert page.locator("#dd-result img").count() >= 6
+    assert page.locator("#dd-result img").count() == 3
 
 
 def test_an_example_is_analysed_by_a_click(page: Any, app: str) -> None:
@@ -75,7 +52,7 @@ def test_an_example_is_analysed_by_a_click(page: Any, app: str) -> None:
 def test_a_file_that_is_no_image_gives_a_sentence(page: Any, app: str) -> None:
     page.goto(app)
     page.get_by_text(text.EMPTY_TITLE).wait_for()
-    said = analyse(page, b"<html>not an image</html>")
+    said = upload(page, b"<html>not an image</html>")
     assert text.FAILED_TITLE in said and "Traceback" not in page.content()
 
 
@@ -83,7 +60,7 @@ def test_a_file_that_is_no_image_gives_a_sentence(page: Any, app: str) -> None:
 def test_a_phone_needs_no_sideways_scrolling(page: Any, app: str) -> None:
     page.goto(app)
     page.get_by_text(text.EMPTY_TITLE).wait_for()
-    analyse(page, jpeg("nv", 23))
+    upload(page, jpeg("nv", 23))
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert RESEARCH_NOTICE.split(".")[0] in page.inner_text("#dd-head")
 
@@ -105,5 +82,64 @@ def test_without_checkpoints_the_page_says_why(page: Any, bare_app: str) -> None
 def test_nothing_of_an_upload_stays_in_the_log(page: Any, app: str, tmp_path: Path) -> None:
     page.goto(app)
     page.get_by_text(text.EMPTY_TITLE).wait_for()
-    result = analyse(page, jpeg("df", 24), name="MARKER-patient-4711.jpg")
+    result = upload(page, jpeg("df", 24), name="MARKER-patient-4711.jpg")
     assert "MARKER-patient" not in result
+
+
+def test_several_images_become_rows_that_sort_open_and_export(page: Any, app: str) -> None:
+    page.goto(app)
+    open_tab(page, text.TAB_SEVERAL)
+    files = [{"name": f"{label}.jpg", "mimeType": "image/jpeg", "buffer": jpeg(label, 30 + k)}
+             for k, label in enumerate(("nv", "mel", "bcc"))]
+    files.append({"name": "page.jpg", "mimeType": "image/jpeg", "buffer": b"<html></html>"})
+    page.locator("#dd-several-upload input[type=file]").first.set_input_files(files)
+    page.wait_for_selector(".dd-list")
+    assert page.locator(".dd-list tbody tr").count() == 3
+    assert "page.jpg" in page.inner_text(".dd-failures")
+    page.locator("[data-sort='0']").click()
+    assert page.locator(".dd-list tbody [data-open]").all_inner_texts() == ["bcc.jpg", "mel.jpg", "nv.jpg"]
+    page.locator("[data-sort='0']").click()
+    assert page.locator("th[aria-sort='descending']").count() == 1
+    with page.expect_download() as saved:
+        page.get_by_role("button", name=words.CSV).click()
+    assert Path(saved.value.path()).read_text(encoding="utf-8-sig").count("\n") == 5
+    page.get_by_role("button", name="Open mel.jpg in every tab").click()
+    page.wait_for_selector("#dd-result .dd-verdict")
+    assert "mel.jpg" in page.inner_text("#dd-result")
+
+
+def focus(page: Any, wanted: str, presses: int = 60) -> None:
+    """Press Tab until the focused element's text or label says `wanted`."""
+    said = ("(e => e === document.body ? '' : e.innerText || e.getAttribute('aria-label') || '')"
+            "(document.activeElement)")
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        if wanted in page.evaluate(said):
+            return
+    raise AssertionError(f"Tab never reached '{wanted}'")
+
+
+def test_a_keyboard_is_enough(page: Any, app: str) -> None:
+    page.goto(app)
+    page.get_by_text(text.EMPTY_TITLE).wait_for()
+    focus(page, text.SHORT_LABELS["bcc"])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#dd-result .dd-verdict")
+    page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
+    focus(page, text.TAB_SEVERAL)
+    ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle + "
+                         "getComputedStyle(document.activeElement).boxShadow")
+    assert ring not in ("nonenone", "none")
+    page.keyboard.press("Enter")
+    page.locator("#dd-several-upload").wait_for()
+
+
+def test_with_the_keyboard_a_file_is_chosen(page: Any, app: str, tmp_path: Path) -> None:
+    (tmp_path / "lesion.jpg").write_bytes(jpeg("df", 25))
+    page.goto(app)
+    page.get_by_text(text.EMPTY_TITLE).wait_for()
+    page.get_by_role("tab").first.wait_for()
+    with page.expect_file_chooser() as chooser:
+        page.locator("#dd-upload button").first.press("Enter")
+    chooser.value.set_files(tmp_path / "lesion.jpg")
+    page.wait_for_selector("#dd-result .dd-verdict")

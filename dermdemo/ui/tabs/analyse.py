@@ -1,26 +1,40 @@
-"""The Analyse tab: layout and wiring; what happens is in plain functions over the analyser."""
+"""The Analyse tab: one image in, one result that every other tab draws from; and the endpoint `analyse`."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 from gradio.data_classes import ImageData
 
 from dermdemo.analysis.export import analysis_to_dict
 from dermdemo.data.images import decode_image
-from dermdemo.errors import DermdemoError, ImageError
-from dermdemo.types import Analysis, DecodedImage
+from dermdemo.errors import DermdemoError
+from dermdemo.types import Analysis
 from dermdemo.ui import result, text
+from dermdemo.ui.context import MODEL_QUEUE, MODEL_WORKERS, Context, model_call, page_call
 from dermdemo.ui.examples import Example, list_examples
-from dermdemo.ui.uploads import Uploads
 
-MODEL_QUEUE = "models"
+if TYPE_CHECKING:
+    from dermdemo.analysis.analyser import Analyser
+
 UPLOAD_NAME = "uploaded image"
+# On a narrow screen the result lies below the fold: go there.
+_TO_RESULT = """() => {
+  const place = document.querySelector('#dd-result');
+  if (innerWidth <= 900 && place.querySelector('.dd-verdict, .dd-failure')) place.scrollIntoView({block: 'start'});
+}"""
 
 log = logging.getLogger(__name__)
+
+
+class Shown(NamedTuple):
+    """What a handler answers: the key of the open result ("" if there is none) and the page."""
+
+    key: str
+    page: str
 
 
 def unopened(payload: ImageData | None) -> str | None:
@@ -28,54 +42,49 @@ def unopened(payload: ImageData | None) -> str | None:
     return payload.path if payload else None
 
 
-class AnalyserLike(Protocol):
-    """What the page needs of `analysis.Analyser`."""
-
-    def analyse(self, image: DecodedImage, *, name: str = "image") -> Analysis: ...
-
-
-def analyse_bytes(analyser: AnalyserLike, data: bytes, name: str) -> Analysis:
+def analyse_bytes(analyser: Analyser, data: bytes, name: str) -> Analysis:
     """Decode and analyse. Raises DermdemoError; `name` never is the visitor's file name."""
     return analyser.analyse(decode_image(data, name=name), name=name)
 
 
-def show(analyser: AnalyserLike | None, data: bytes, name: str) -> str:
-    """HTML of one result, or the sentence of what went wrong."""
-    if analyser is None:
-        return result.failure(text.NO_MODELS_TEXT, title=text.NO_MODELS_TITLE)
+def show(context: Context, data: bytes, name: str) -> Shown:
+    """Analyse and keep; or the sentence of what went wrong."""
+    if context.analyser is None:
+        return Shown("", result.failure(text.NO_MODELS_TEXT, title=text.NO_MODELS_TITLE))
     try:
-        return result.render(analyse_bytes(analyser, data, name))
+        analysis = analyse_bytes(context.analyser, data, name)
     except DermdemoError as error:
-        return result.failure(str(error))
+        return Shown("", result.failure(str(error)))
     except Exception:  # the page must stand whatever a model does; the log has the traceback
         log.exception("analysis failed")
-        return result.failure(text.FAILED_INTERNAL)
+        return Shown("", result.failure(text.FAILED_INTERNAL))
+    return Shown(context.results.put(analysis), result.render(analysis))
 
 
-def show_upload(analyser: AnalyserLike | None, uploads: Uploads, path: str | None) -> str:
-    """HTML for an uploaded file; no file gives the empty state."""
+def show_upload(context: Context, path: str | None) -> Shown:
+    """The result of an uploaded file; no file gives the empty state."""
     if not path:
-        return result.empty()
+        return Shown("", result.empty())
     try:
-        data = uploads.read(path)
-    except ImageError as error:
-        return result.failure(str(error))
-    return show(analyser, data, UPLOAD_NAME)
+        data = context.uploads.read(path)
+    except DermdemoError as error:
+        return Shown("", result.failure(str(error)))
+    return show(context, data, UPLOAD_NAME)
 
 
-def show_example(analyser: AnalyserLike | None, example: Example) -> str:
-    """HTML for an example of the app."""
-    return show(analyser, example.path.read_bytes(), example.name)
+def show_example(context: Context, example: Example) -> Shown:
+    """The result of an example of the app."""
+    return show(context, example.path.read_bytes(), example.name)
 
 
-def answer_api(analyser: AnalyserLike | None, uploads: Uploads, path: str | None) -> dict[str, Any]:
+def answer_api(context: Context, path: str | None) -> dict[str, Any]:
     """The endpoint `analyse`: the JSON of docs/analysis-schema.md, or ``{"error": {...}}``."""
     try:
-        if analyser is None:
+        if context.analyser is None:
             return {"error": {"message": text.NO_MODELS_TEXT, "reason": "no-models"}}
         if not path:
             return {"error": {"message": text.NO_FILE, "reason": "missing"}}
-        return analysis_to_dict(analyse_bytes(analyser, uploads.read(path), UPLOAD_NAME))
+        return analysis_to_dict(analyse_bytes(context.analyser, context.uploads.read(path), UPLOAD_NAME))
     except DermdemoError as error:
         return {"error": {"message": str(error), "reason": getattr(error, "reason", "failed")}}
     except Exception:  # as in `show`
@@ -83,28 +92,33 @@ def answer_api(analyser: AnalyserLike | None, uploads: Uploads, path: str | None
         return {"error": {"message": text.FAILED_INTERNAL, "reason": "internal"}}
 
 
-def build(analyser: AnalyserLike | None, uploads: Uploads, *, problem: str | None = None) -> None:
-    """Lay the tab out inside the current Blocks and wire it."""
+def build(context: Context) -> gr.HTML:
+    """Lay the tab out inside the current Tab and wire it; returns the place of the result."""
     start = result.empty()
-    if problem:
-        start = result.failure(f"{problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE)
+    if context.problem:
+        start = result.failure(f"{context.problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE)
     with gr.Row(elem_id="dd-main"):
         with gr.Column(elem_id="dd-rail"):
             upload = gr.Image(type="filepath", sources=["upload", "clipboard", "webcam"],
-                              label=text.UPLOAD_LABEL, placeholder=text.UPLOAD_HINT, height=280, buttons=[],
+                              label=text.UPLOAD_LABEL, placeholder=text.UPLOAD_HINT, height=260, buttons=[],
                               elem_id="dd-upload", webcam_options=gr.WebcamOptions(mirror=False))  # fmt: skip
             upload.preprocess = unopened
             gr.HTML(f'<p class="dd-note">{text.FORMATS}</p><p class="dd-note">{text.PRIVACY}</p>', padding=False)
             chosen = _examples(list_examples())
         shown = gr.HTML(start, elem_id="dd-result", padding=False)
-    upload.change(lambda path: show_upload(analyser, uploads, path), upload, shown, api_visibility="private",
-                  concurrency_id=MODEL_QUEUE, concurrency_limit=1, show_progress="minimal")  # fmt: skip
+    outputs = [context.key, shown]
+    # `change` also fires when an example empties the box; an empty box is the business of `clear` alone.
+    upload.change(lambda path: tuple(show_upload(context, path)) if path else (gr.skip(), gr.skip()), upload, outputs,
+                  **model_call()).then(None, js=_TO_RESULT)
+    upload.clear(lambda: tuple(show_upload(context, None)), None, outputs, **page_call())
     for button, example in chosen:
-        button.click(lambda _=None, e=example: show_example(analyser, e), None, shown, api_visibility="private",
-                     concurrency_id=MODEL_QUEUE, show_progress="minimal")  # fmt: skip
+        button.click(lambda e=example: (*show_example(context, e), None), None, [*outputs, upload], **model_call()
+                     ).then(None, js=_TO_RESULT)  # fmt: skip
     given, answer = gr.File(visible=False), gr.JSON(visible=False)
-    given.upload(lambda path: answer_api(analyser, uploads, path), given, answer, api_name="analyse",
-                 concurrency_id=MODEL_QUEUE)  # fmt: skip
+    given.preprocess = unopened
+    given.upload(lambda path: answer_api(context, path), given, answer, api_name="analyse",
+                 concurrency_id=MODEL_QUEUE, concurrency_limit=MODEL_WORKERS)  # fmt: skip
+    return shown
 
 
 def _examples(examples: tuple[Example, ...]) -> list[tuple[gr.Button, Example]]:

@@ -1,0 +1,111 @@
+"""Everything the Models tab shows, read once when the page is built: plain values, no models, no tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermdemo.errors import DermdemoError
+from dermdemo.evaluation.study_record import STUDY_FILE, STUDY_FOLDER, StudyRecord, load_study
+from dermdemo.models.card import CARD_FILE
+from dermdemo.models.checkpoint import CheckpointMeta, find_base, load_meta
+from dermdemo.models.stored_figures import BaselineFigures, StoredFigures, read_baseline, read_test
+
+TONES = ("a", "b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is loaded and what is known of it.
+
+    Attributes:
+        vae: metadata of the VAE; `arms` those of the classifiers, by arm; `bases` of the checkpoints that
+            only lend a part to them.
+        tests: test figures by arm; an arm that was not evaluated is missing.
+        baseline: of the pixels, on the same test split.
+        study: the stored comparison; None if there is none.
+        cards: checkpoint name -> its card as Markdown.
+        problems: sentences on what could not be read.
+    """
+
+    vae: CheckpointMeta
+    arms: Mapping[str, CheckpointMeta]
+    bases: tuple[CheckpointMeta, ...] = ()
+    tests: Mapping[str, StoredFigures]
+    baseline: BaselineFigures | None
+    study: StudyRecord | None
+    cards: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[CheckpointMeta, ...]:
+        """The VAE, the arms, then what only lends them parts."""
+        return (self.vae, *self.arms.values(), *self.bases)
+
+    @property
+    def study_matches(self) -> bool:
+        """Whether the stored comparison is of the models that are served."""
+        return self.study is not None and self.study.matches({m.name: m.sha256 for m in self.models})
+
+
+def gather(root: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointMeta]) -> Evidence:
+    """Read figures, cards and study from the store that the served models came from.
+
+    What cannot be read is left out and said in `problems`; nothing is raised for it.
+    """
+    problems: list[str] = []
+    tests: dict[str, StoredFigures] = {}
+    baseline = None
+    for arm, meta in arms.items():
+        try:
+            found = read_test(meta)
+            tests |= {} if found is None else {arm: found}
+            baseline = baseline or read_baseline(meta)
+        except DermdemoError as error:
+            problems.append(str(error))
+    bases = _bases(root, (vae, *arms.values()), problems)
+    return Evidence(
+        vae=vae, arms=arms, bases=bases, tests=tests, baseline=baseline, study=_study(root, problems),
+        cards={m.name: card_text(root / m.name) for m in (vae, *arms.values(), *bases)}, problems=tuple(problems),
+    )  # fmt: skip
+
+
+def card_text(folder: Path) -> str:
+    """The model card of a checkpoint folder as Markdown; empty if there is none that can be read."""
+    try:
+        return (folder / CARD_FILE).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def tones(arms: Mapping[str, object] | tuple[str, ...]) -> dict[str, str]:
+    """Colour of every arm: the VAE arm always has the first, so that two sections never disagree."""
+    ordered = sorted(arms, key=lambda arm: arm != "vae")
+    return {arm: TONES[min(k, len(TONES) - 1)] for k, arm in enumerate(ordered)}
+
+
+def _bases(root: Path, models: tuple[CheckpointMeta, ...], problems: list[str]) -> tuple[CheckpointMeta, ...]:
+    """Metadata of the checkpoints that lend parts and are not served themselves."""
+    served, found = {m.name for m in models}, {}
+    for meta in models:
+        for base in meta.base:
+            try:
+                folder = find_base(root / meta.name, base)
+                if folder.name not in served:
+                    found[folder.name] = dataclasses.replace(load_meta(folder), name=folder.name)
+            except DermdemoError as error:
+                problems.append(str(error))
+    return tuple(found.values())
+
+
+def _study(root: Path, problems: list[str]) -> StudyRecord | None:
+    folder = root / STUDY_FOLDER
+    if not (folder / STUDY_FILE).exists():
+        return None
+    try:
+        return load_study(folder)
+    except DermdemoError as error:
+        problems.append(str(error))
+        return None

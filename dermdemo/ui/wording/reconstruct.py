@@ -1,0 +1,63 @@
+"""Words of the Reconstruction tab."""
+
+COMPARE_TITLE = "Original against reconstruction"
+COMPARE_LABEL = "Drag over the picture, or use the arrow keys."
+COMPARE_ARIA = "How much of the picture shows the original, in per cent"
+ORIGINAL, RECONSTRUCTED = "Original", "Reconstruction"
+ORIGINAL_ALT = "The image as the VAE saw it"
+RECONSTRUCTED_ALT = "What the VAE's decoder makes of the image"
+SHOWN_LARGER = "{size} × {size} px, shown larger and smoothed by the browser."
+
+KEPT_TITLE = "What is kept, and what is lost"
+FIGURES_HEAD = ("Measure", "Value", "Read as")
+PSNR, PSNR_MEANING = "PSNR", "higher is closer; at 30 dB a typical error is 3 % of the range"
+SSIM, SSIM_MEANING = "SSIM", "1 is identical; counts structure more than colour"
+DETAIL, DETAIL_MEANING = "Fine structure kept", "contrast between neighbouring pixels, share of the original's"
+LATENT = "{values} values ({size} × {size} px, three channels) become {latent} numbers, {ratio} times fewer. The "
+LATENT += "picture is decoded from their most probable values alone."
+LOSES_TITLE = "What is lost"
+LOSES = "The decoder paints what is likely on average: colours and the outline stay; hairs, dots and the fine "
+LOSES += "network of pigment blur away. A feature that is missing here is not missing in the lesion."
+LOSES_NOT = "Of this image it keeps nearly all of the fine structure."
+
+ERROR_TITLE = "Where the two differ"
+ERROR_ALT = "Error map: bright where the reconstruction is far from the original"
+ERROR_TEXT = "Mean error {mean}, largest {largest}, on a range of 0 to 1. The scale is the same for every image, "
+ERROR_TEXT += "so that maps of two images can be compared."
+ERROR_CLIPPED = "{share} of the pixels lie above the end of the scale."
+ERROR_SCALE = "Absolute error, mean of the three channels"
+
+SAMPLES_TITLE = "Samples around the posterior"
+SAMPLES_TEXT = "The encoder gives this image not one place but a small cloud, q(z|x). Each picture is one draw "
+SAMPLES_TEXT += "from it, decoded: what the VAE would take for the same lesion."
+SAMPLES_AGAIN = "Draw again"
+SAMPLES_ALT = "Draw {number} from q(z|x), decoded"
+SAMPLES_DRAW = "Draw {number}"
+SAMPLES_SPREAD = "Where the draws differ"
+SAMPLES_SPREAD_NOTE = "standard deviation, mean {spread}"
+SAMPLES_NOTE = "Seed {seed}: the same seed gives the same draws. The cloud is {width} wide on average (the prior: 1)."
+SAMPLES_SAME = "The draws do not differ: this encoder gives one place, as an autoencoder does."
+SPREAD_SCALE = "Where the draws differ: standard deviation over them, mean of the three channels"
+
+WALK_TITLE = "Traversal of one latent dimension"
+WALK_TEXT = "One number of the latent is moved from the 1 % to the 99 % quantile of the known lesions; the others "
+WALK_TEXT += "stay as they are for this image. Dimensions are ordered by how much the known lesions differ in them."
+WALK_LABEL = "Dimension, most active first"
+WALK_CHOICE = "{place} most active, dimension {index}, spread {spread}"
+WALK_ALT = "The image decoded with dimension {index} at {value}"
+WALK_OWN = "this image: {value}"
+WALK_OUTSIDE = "This image lies outside the range of the known lesions ({low} to {high})."
+WALK_CHANGES = "What changes"
+WALK_CHANGES_NOTE = "first against last picture, mean {mean}"
+CHANGE_SCALE = "What changes: absolute difference, mean of the three channels"
+WALK_NOTHING = "This dimension changes next to nothing in the picture."
+WALK_SCROLL = "Pictures along the dimension, scrolls sideways"
+
+WAITING = "Decoding …"
+FAILED = "These pictures were not drawn"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 21st, ..."""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -1,0 +1,22 @@
+"""Words of the tab for several images."""
+
+TITLE = "Several images at once"
+UPLOAD_LABEL = "Images, or a zip of them"
+HINT = "Up to {limit} images at once: files, or a zip. They are read in memory and deleted within a minute; names "
+HINT += "are shown to you alone and kept nowhere."
+EMPTY = "Choose images on the left. Each becomes a row; a click on its name opens it in every tab."
+WORKING = "{done} of {total} read"
+FINISHED = "{done} analysed, {failed} not"
+FINISHED_ALL = "{done} analysed"
+CSV, JSON, CLEAR = "Save as CSV", "Save as JSON", "Clear"
+CSV_NAME, JSON_NAME = "dermdemo-results.csv", "dermdemo-results.json"
+HEAD_NAME, HEAD_AGREEMENT, HEAD_NOVELTY = "Image", "Arms", "Novelty"
+HEAD_MALIGNANT = "malignant"
+AGREEMENT = {"agree": "agree", "disagree": "differ", "disagree-on-malignancy": "differ on malignancy"}
+NOVELTY = {"typical": "typical", "unusual": "unusual", "far": "far"}
+FAILURES_TITLE = "Not analysed"
+SORT = "Sort by {column}"
+OPEN = "Open {name} in every tab"
+NOTHING = "There is nothing to save yet: analyse some images first."
+GONE = "This list is no longer kept. Send the images again."
+SCROLL = "Table of results, scrolls sideways"
