@@ -14,11 +14,12 @@ from torch import Tensor
 from benchmarks.plain import PlainPipeline, PlainResult
 from benchmarks.timing import Ratio, Timed, in_turns, ratio
 from dermdemo.analysis.analyser import Analyser
-from dermdemo.analysis.serving import ARMS, find_arm, trunk_key
+from dermdemo.analysis.serving import ARMS, trunk_key
 from dermdemo.config import DeviceName
 from dermdemo.data.images import to_input
 from dermdemo.data.synthetic import synthetic_lesion
 from dermdemo.errors import CheckpointError
+from dermdemo.models.arms import find_arm
 from dermdemo.models.checkpoint import Loaded, load_classifier, load_vae
 from dermdemo.types import Analysis
 

@@ -22,7 +22,7 @@ LAYERS: dict[str, int] = {
     "data": 1, "models": 1,
     "training": 2, "evaluation": 2, "analysis": 2,
     "jobs": 3,
-    "ui": 4, "commands": 4, "cli": 4, "report_cli": 4, "__main__": 4,
+    "ui": 4, "commands": 4, "admin_commands": 4, "cli": 4, "report_cli": 4, "__main__": 4,
 }  # fmt: skip
 # Within a layer, and upwards past it, these pairs are closed: (importer, imported).
 CLOSED = {
@@ -35,13 +35,16 @@ ONLY_IN: dict[str, set[str]] = {
     "gradio": {"ui", "app"}, "gradio_client": {"ui", "app"},
     "captum": {"analysis"}, "umap": {"analysis"},
     "lightning_fabric": {"training"}, "submitit": {"jobs"}, "sqlite3": {"jobs"},
+    "argon2": {"jobs"},
     "timm": {"models", "training"},
 }  # fmt: skip
 NEVER_IN: dict[str, set[str]] = {"ui": {"torch", "torchvision", "timm", "captum"}}
 # Too heavy for the head of a module: seconds to import, so they wait inside a function.
 LAZY: dict[str, set[str]] = {
-    "analysis": {"umap", "numba", "pynndescent"},
+    "analysis": {"umap", "numba", "pynndescent", "captum", "torchvision"},
+    "models": {"torchvision", "sklearn", "scipy", "pandas"},
     "commands": {"torch", "sklearn", "umap", "pandas", "matplotlib"},
+    "admin_commands": {"torch", "sklearn", "umap", "pandas", "matplotlib", "submitit"},
     "cli": {"torch", "sklearn", "umap", "pandas", "matplotlib"},
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dermdemo.evaluation.study_record import STUDY_FILE, load_study
 from dermdemo.models.card import CARD_FILE, render_card
 from scripts.readme import ROOT, results, shipped, updated
 
@@ -20,6 +21,11 @@ def test_the_results_in_the_readme_are_those_of_the_checkpoints() -> None:
 @pytest.mark.parametrize("name", METAS)
 def test_a_card_is_what_its_metadata_give(name: str) -> None:
     assert (ROOT / "checkpoints" / name / CARD_FILE).read_text(encoding="utf-8") == render_card(METAS[name])
+
+
+@pytest.mark.skipif(not (ROOT / "checkpoints" / "study" / STUDY_FILE).exists(), reason="no study is shipped")
+def test_the_shipped_study_is_of_the_shipped_models() -> None:
+    assert load_study(ROOT / "checkpoints" / "study").matches({name: meta.sha256 for name, meta in METAS.items()})
 
 
 def test_a_store_without_checkpoints_is_said(tmp_path: Path) -> None:

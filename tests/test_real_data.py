@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from dermdemo.analysis.analyser import Analyser
 from dermdemo.cli import main
 from dermdemo.config import environment
 from dermdemo.data.images import decode_image
 from dermdemo.data.sources import LesionTable, load_source
+from dermdemo.data.splits import make_split
 from dermdemo.models.checkpoint import META_FILE
 from dermdemo.types import Analysis
 
 HAM10000 = Path(os.environ.get("HAM10000", Path(__file__).resolve().parents[2] / "shared" / "data" / "ham10000"))
+NATURAL = HAM10000.parent / "tiny_imagenet" / "train-0-of-3.parquet"
 SHIPPED = environment().checkpoints
+SKIN = ((233, 190, 172), (224, 172, 150), (198, 134, 110), (160, 110, 90), (110, 70, 50), (210, 160, 160))
 
 pytestmark = [pytest.mark.realdata,
               pytest.mark.skipif(not HAM10000.is_dir(), reason="HAM10000 is not on this machine")]
@@ -38,8 +45,12 @@ def two_lesions(table: LesionTable) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def analyses(two_lesions: dict[str, bytes]) -> list[Analysis]:
-    analyser = Analyser(SHIPPED, device="cpu")
+def analyser() -> Analyser:
+    return Analyser(SHIPPED, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def analyses(analyser: Analyser, two_lesions: dict[str, bytes]) -> list[Analysis]:
     return [analyser.analyse(decode_image(data), name=name) for name, data in two_lesions.items()]
 
 
@@ -86,3 +97,41 @@ def test_the_command_gives_the_documented_json(two_lesions: dict[str, bytes], tm
         assert set(result["arms"]) == {"vae", "imagenet"}
         for arm in result["arms"].values():
             assert sum(arm["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+
+
+def even(colour: tuple[int, int, int]) -> Image.Image:
+    return Image.new("RGB", (200, 150), colour)
+
+
+def gradient(dark: tuple[int, int, int], light: tuple[int, int, int], kind: str) -> Image.Image:
+    """A smooth run from one colour to the other: across, down, or outwards as a spot on skin."""
+    y, x = np.mgrid[:150, :200]
+    far = {"across": x / 199, "down": y / 149, "spot": np.clip(np.hypot(x - 100, y - 75) / 100, 0, 1)}[kind]
+    share = far[..., None]
+    return Image.fromarray((np.array(dark) * (1 - share) + np.array(light) * share).astype(np.uint8))
+
+
+def levels(analyser: Analyser, pictures: Iterable[Image.Image]) -> Counter[str]:
+    found = [analyser.analyse(picture).novelty for picture in pictures]
+    return Counter(novelty.level for novelty in found if novelty is not None)
+
+
+@needs_models
+def test_blank_smooth_and_noisy_pictures_are_never_typical(analyser: Analyser) -> None:
+    ends = [((0, 0, 0), (255, 255, 255)), (SKIN[4], SKIN[0]), (SKIN[2], SKIN[0]), ((200, 150, 150), (215, 170, 165))]
+    rng = np.random.default_rng(0)
+    pictures = [*(even((v, v, v)) for v in (0, 64, 128, 192, 255)), *map(even, SKIN),
+                *(gradient(*pair, kind) for pair in ends for kind in ("across", "down", "spot")),
+                *(Image.fromarray(rng.integers(0, 256, (150, 200, 3), dtype=np.uint8)) for _ in range(3))]
+    assert levels(analyser, pictures)["typical"] == 0
+
+
+@needs_models
+@pytest.mark.skipif(not NATURAL.exists(), reason="Tiny-ImageNet is not on this machine")
+def test_natural_pictures_are_not_typical_and_most_lesions_are(analyser: Analyser, table: LesionTable) -> None:
+    webps = pq.read_table(NATURAL, columns=["webp"]).column("webp")
+    natural = levels(analyser, (decode_image(webps[k * 800].as_py()).pixels for k in range(20)))
+    assert natural["typical"] <= 1
+    test = make_split(table, seed=0).rows("test")[::50]
+    lesions = levels(analyser, (decode_image(table.read(row)).pixels for row in test))
+    assert lesions["typical"] >= 0.85 * len(test)

@@ -21,8 +21,9 @@ DATASET_IMAGE = re.compile(
 REGISTRY_HOST = re.compile(r"\b(?:files\.pythonhosted|pypi|download\.pytorch|registry\.npmjs)\.(?:org|com)\b")
 # Folders too common to tell anything of a machine.
 COMMON = {Path(p) for p in ("/", "/tmp", "/home", "/opt", "/srv", "/mnt", "/app", "/var/tmp")}
-# Needed without an import: timm is built on torchvision, pandas reads parquet with pyarrow.
-INDIRECT = {"torchvision", "pyarrow"}
+# Needed without an import: timm is built on torchvision, pandas reads parquet with pyarrow, the map is drawn by the
+# script inside plotly.
+INDIRECT = {"torchvision", "pyarrow", "plotly"}
 
 
 def _tracked() -> list[Path]:
@@ -56,7 +57,7 @@ def _third_party(paths: list[Path]) -> set[str]:
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name.split(".")[0] for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     names |= {n.module.split(".")[0] for n in nodes if isinstance(n, ast.ImportFrom) and n.module and not n.level}
-    names -= {*sys.stdlib_module_names, "dermdemo", "benchmarks", "scripts", "tests"}
+    names -= {*sys.stdlib_module_names, "dermdemo", "benchmarks", "scripts", "tests", "app"}
     known = metadata.packages_distributions()
     return {known.get(n, [n])[0].lower().replace("_", "-") for n in names}
 
