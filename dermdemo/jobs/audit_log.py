@@ -54,12 +54,18 @@ class AuditLog:
         self.path, self._head = folder / "audit.jsonl", folder / "audit.head"
         self._lock = folder / ".audit.lock"
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The log and its head, whether they are there or not."""
+        return self.path, self._head
+
     def append(self, *, who: str, action: str, details: Mapping[str, Any] | None = None, model_hash: str = "",
                data_hash: str = "") -> Entry:
         """Add an entry; on return it is on disk.
 
         Raises:
-            JobError: the log has been tampered with (nothing is added to it), or `who` or `action` is empty.
+            JobError: the log has been tampered with (nothing is added to it), it cannot be written (full disk), or
+                `who` or `action` is empty.
         """
         if not who.strip() or not action.strip():
             raise JobError("The audit log needs a name and an action for every entry.")
@@ -69,8 +75,12 @@ class AuditLog:
                           details={str(k): str(v) for k, v in (details or {}).items()}, model_hash=model_hash,
                           data_hash=data_hash, previous=entries[-1].hash if entries else START)
             entry = replace(entry, hash=entry.digest())
-            self._write(canonical(encode(entry)) + b"\n", size)
-            write_atomic(self._head, canonical({"seq": entry.seq, "hash": entry.hash}))
+            try:
+                self._write(canonical(encode(entry)) + b"\n", size)
+                write_atomic(self._head, canonical({"seq": entry.seq, "hash": entry.hash}))
+            except OSError as error:
+                raise JobError(f"The audit log cannot be written ({error.strerror}), and nothing is done without it: "
+                               "make room on the disk.") from error
         return entry
 
     def _write(self, line: bytes, size: int) -> None:
@@ -90,6 +100,17 @@ class AuditLog:
         with locked(self._lock):
             return tuple(self._verified()[0])
 
+    def readable(self) -> tuple[tuple[Entry, ...], str | None]:
+        """The entries as far as they verify, oldest first, and what is wrong with the log; None if nothing is."""
+        with locked(self._lock):
+            data = self.path.read_bytes() if self.path.exists() else b""
+            entries, problem = _chain(data[:data.rfind(b"\n") + 1])
+            try:
+                self._check_head(entries)
+            except JobError as error:
+                problem = problem or str(error)
+        return tuple(entries), problem
+
     def export(self, path: Path) -> int:
         """Verify, and write all entries as JSON lines to `path`. Returns their number. Raises JobError."""
         entries = self.read()
@@ -100,14 +121,9 @@ class AuditLog:
         """Entries and the length in bytes of the lines they stand on."""
         data = self.path.read_bytes() if self.path.exists() else b""
         size = data.rfind(b"\n") + 1
-        entries: list[Entry] = []
-        for number, line in enumerate(data[:size].splitlines(), 1):
-            entry = _parse(line, number)
-            expected = entries[-1].hash if entries else START
-            if entry.seq != number or entry.previous != expected or entry.hash != entry.digest():
-                raise JobError(f"Entry {number} of the audit log does not fit the one before it, or was changed. "
-                               "The log is not to be trusted from there on: compare it with an exported copy.")
-            entries.append(entry)
+        entries, problem = _chain(data[:size])
+        if problem:
+            raise JobError(problem)
         self._check_head(entries)
         return entries, size
 
@@ -125,6 +141,22 @@ class AuditLog:
             raise JobError(f"The audit log ends at entry {len(entries)}; {seq} were written. Entries were removed.")
         if seq < 1 or seq < len(entries) - 1 or entries[seq - 1].hash != digest:
             raise JobError("The audit log was rewritten: its head does not belong to its entries.")
+
+
+def _chain(data: bytes) -> tuple[list[Entry], str | None]:
+    """Entries of whole lines up to the first that does not follow from those before it, and what is wrong with it."""
+    entries: list[Entry] = []
+    for number, line in enumerate(data.splitlines(), 1):
+        try:
+            entry = _parse(line, number)
+        except JobError as error:
+            return entries, str(error)
+        expected = entries[-1].hash if entries else START
+        if entry.seq != number or entry.previous != expected or entry.hash != entry.digest():
+            return entries, (f"Entry {number} of the audit log does not fit the one before it, or was changed. "
+                             "The log is not to be trusted from there on: compare it with an exported copy.")
+        entries.append(entry)
+    return entries, None
 
 
 def _parse(line: bytes, number: int) -> Entry:

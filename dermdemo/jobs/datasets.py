@@ -8,31 +8,34 @@ an explicit mapping.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dermdemo.config import environment
+from dermdemo.data.archives import is_archive
 from dermdemo.data.audit import Audit, audit
 from dermdemo.data.sources import LesionTable, Problem, load_source
-from dermdemo.data.splits import Fingerprints, Split, fingerprint, make_split, near_duplicates
+from dermdemo.data.splits import Fingerprints, Split, fingerprint, make_split
 from dermdemo.errors import DataError
 from dermdemo.evaluation.records import decode, encode
 from dermdemo.jobs.audit_log import AuditLog
+from dermdemo.jobs.data_checks import SHOWN, check_classes, load_prints, mapped_table, pictured, refuse, save_prints
 from dermdemo.jobs.files import canonical, locked, utc_now, write_atomic
 from dermdemo.jobs.gate import TRAINED_ON, KnownLesions, known_lesions
 from dermdemo.jobs.registry import Registry, Serving, registry
 from dermdemo.jobs.uploads import unpack, write_table
 
 RECORD, PRINTS, LESIONS, AUDIT = "dataset.json", "test_prints.npz", "lesions", "audit.json"
-MIN_GROUPS = 4  # lesions of each class: one for every split
-SHOWN = 5
+STAGED, KEEP_STAGED = (".upload", ".new"), 24 * 3600.0  # folders of a registration under way; seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +123,7 @@ class Catalogue:
             DataError: not on the allow-list, unusable, other classes, or test lesions of the live models in it.
             JobError: the audit log is damaged.
         """
-        source = self._allowed(Path(path))
+        source = self.allowed(Path(path))
         table = load_source(source)
         self._check_locators(table)
         return self._add(table, offer, source=source)
@@ -128,7 +131,8 @@ class Catalogue:
     def add_zip(self, archive: Path, offer: Offer) -> DataSet:
         """Register an uploaded zip; its images are checked and written into the state folder. Errors as above."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".upload.", dir=self._folder))
+        self.sweep()
+        staging = Path(tempfile.mkdtemp(prefix=f"{STAGED[0]}.", dir=self._folder))
         try:
             problems = unpack(archive, staging / LESIONS)
             table = load_source(staging / LESIONS)
@@ -136,6 +140,27 @@ class Catalogue:
             return self._add(table, offer)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+    def add(self, path: str, offer: Offer) -> DataSet:
+        """Register what is on the allow-list: a zip with no CSV beside it as an upload is, all else where it is."""
+        source = self.allowed(Path(path))
+        if source.is_file() and is_archive(source) and not any(source.parent.glob("*.csv")):
+            return self.add_zip(source, offer)
+        return self.add_folder(path, offer)
+
+    def sweep(self) -> None:
+        """Remove what registrations left that were killed more than a day ago: it may hold patients' images."""
+        for path in (p for prefix in STAGED for p in self._folder.glob(f"{prefix}.*")):
+            with contextlib.suppress(FileNotFoundError):  # another process was first
+                if time.time() - path.stat().st_mtime > KEEP_STAGED:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def audit_of(self, data: DataSet) -> dict[str, Any]:
+        """The audit made when a data set was registered. Raises DataError: it cannot be read."""
+        try:
+            return dict(json.loads((self._folder / data.id / AUDIT).read_bytes()))
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"The audit of data set '{data.id}' cannot be read: register it again.") from error
 
     def get(self, data: str) -> DataSet:
         """One data set. Raises DataError: no such one, or its record is damaged."""
@@ -161,18 +186,23 @@ class Catalogue:
         """Read a data set again. Raises DataError: it is no longer what was registered."""
         table = load_source(data.source)
         if not data.copied:
-            self._allowed(Path(data.source))
+            self.allowed(Path(data.source))
             self._check_locators(table)
         if table.data_hash() != data.data_hash:
             raise DataError(f"The data set '{data.name}' has changed since it was registered: register it again.")
         return table
 
-    def _allowed(self, path: Path) -> Path:
+    def allowed(self, path: Path) -> Path:
         """The real path, if it lies below a folder of the allow-list. Raises DataError."""
-        real = path.resolve()
-        if not any(real.is_relative_to(root.resolve()) for root in self.roots):
+        try:
+            real = path.resolve()
+            inside = any(real.is_relative_to(root.resolve()) for root in self.roots)
+            exists = inside and real.exists()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a null byte, links that go in a circle
+            raise DataError("This path cannot be read: choose one of the folders on offer.") from error
+        if not inside:
             raise DataError(f"'{path}' is not below a folder that data may be registered from (DERMDEMO_DATA).")
-        if not real.exists():
+        if not exists:
             raise DataError(f"There is nothing at '{path}'.")
         return real
 
@@ -180,7 +210,7 @@ class Catalogue:
         """A table may name files elsewhere: all of them must lie below the allow-list."""
         for locator in {str(v).partition("!")[0] for v in table.frame["locator"]}:
             if not locator.isdigit():  # a row of a parquet file
-                self._allowed(Path(locator))
+                self.allowed(Path(locator))
 
     def _add(self, table: LesionTable, offer: Offer, *, source: Path | None = None) -> DataSet:
         live = self._live()
@@ -188,7 +218,7 @@ class Catalogue:
         with locked(self._folder / ".lock"):
             number = max((int(p.name[1:]) for p in self._folder.glob("d[0-9]*")), default=0) + 1
             final = self._folder / f"d{number:04d}"
-            staging = Path(tempfile.mkdtemp(prefix=".new.", dir=self._folder))
+            staging = Path(tempfile.mkdtemp(prefix=f"{STAGED[1]}.", dir=self._folder))
             try:
                 data = self._write(staging, final, source, checked, live, offer)
                 AuditLog(self.home / "audit").append(
@@ -215,7 +245,7 @@ class Catalogue:
             data_hash=whole.data_hash(), readable_hash=table.data_hash(), split_hash=split.hash, classes=live.classes,
             images=len(table), groups=int(table.frame["group"].nunique()), known=checked.known,
             live_version=live.serving.number, mapping=dict(offer.mapping), notes=checked.notes)
-        _save_prints(staging / PRINTS, checked)
+        save_prints(staging / PRINTS, checked.prints, checked.split.rows("test"))
         write_atomic(staging / AUDIT, checked.audit.to_json().encode())
         write_atomic(staging / RECORD, canonical(encode(data)))
         return data
@@ -254,70 +284,9 @@ class Catalogue:
                 return ("Pictures were not compared with the live models' test lesions: ids only.",)
             raise DataError("The pictures cannot be compared with the live models' test lesions: register the data "
                             "the live models were made from first, or ask for a comparison of ids only.")
-        shown = pictured(prints, _load_prints(known))
+        shown = pictured(prints, load_prints(known))
         refuse(table, shown & elsewhere, "by their pictures")
         return ()
-
-
-def mapped_table(table: LesionTable, classes: tuple[str, ...], mapping: Mapping[str, str]) -> LesionTable:
-    """The table with its labels mapped; images whose label is mapped to "" are left out.
-
-    Raises:
-        DataError: a label is neither a class nor mapped, or is mapped to something that is none.
-    """
-    wrong = sorted(f"{k} to {v}" for k, v in mapping.items() if v and v not in classes)
-    if wrong:
-        raise DataError(f"Labels can be mapped to {', '.join(classes)}, not {', '.join(wrong)}.")
-    labels = table.frame["label"].map(lambda v: mapping.get(v, v))
-    unknown = sorted(set(labels) - set(classes) - {""})
-    if unknown:
-        raise DataError(f"The live models do not know the classes {', '.join(unknown[:SHOWN])}. Map each to one of "
-                        f"{', '.join(classes)}, or to nothing to leave its images out.")
-    keep = [not (v in mapping and not mapping[v]) for v in table.frame["label"]]
-    changed = LesionTable(table.name, table.frame.assign(label=labels), classes, table.reader, table.problems)
-    return changed.take(keep)
-
-
-def check_classes(table: LesionTable, classes: tuple[str, ...]) -> None:
-    """Raise DataError unless every class has a lesion for each split."""
-    frame = table.frame
-    few = [c for c in classes if frame.loc[frame["label"] == c, "group"].nunique() < MIN_GROUPS]
-    if few:
-        raise DataError(f"The data set has fewer than {MIN_GROUPS} lesions of {', '.join(few)}, which the live "
-                        "models know: models made from it would not know the same classes.")
-
-
-def refuse(table: LesionTable, rows: np.ndarray, how: str) -> None:
-    """Raise DataError if any row (N,) bool is set, naming a few."""
-    if rows.any():
-        some = table.frame["image_id"][rows].tolist()[:SHOWN]
-        raise DataError(f"{int(rows.sum())} images show test lesions of the live models, {how}, and would not be in "
-                        f"test here, such as {', '.join(map(str, some))}. Take them out, or keep them in test.")
-
-
-def pictured(prints: Fingerprints, known: Fingerprints) -> np.ndarray:
-    """(N,) bool: rows whose picture is nearly one of the known ones."""
-    n = len(prints.hashes)
-    both = Fingerprints(np.concatenate([prints.hashes, known.hashes]), np.concatenate([prints.thumbs, known.thumbs]),
-                        prints.unreadable)
-    found = near_duplicates(both, ["here"] * n + ["known"] * len(known.hashes))
-    rows = np.zeros(n, bool)
-    rows[[d.first for d in found]] = True
-    return rows
-
-
-def _save_prints(path: Path, checked: _Checked) -> None:
-    rows = checked.split.rows("test")
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, hashes=checked.prints.hashes[rows], thumbs=checked.prints.thumbs[rows])
-
-
-def _load_prints(path: Path) -> Fingerprints:
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            return Fingerprints(stored["hashes"], stored["thumbs"], {})
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"'{path}' cannot be read: register the live models' data again.") from error
 
 
 def catalogue() -> Catalogue:

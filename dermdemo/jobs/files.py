@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -41,6 +42,12 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the disk that a folder, or the nearest one above it that is there, lies on."""
+    there = next(p for p in (folder.resolve(), *folder.resolve().parents) if p.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -20,7 +20,7 @@ from dermdemo.config import DeviceName
 from dermdemo.data.readable import prepare
 from dermdemo.data.sources import LesionTable
 from dermdemo.errors import DataError
-from dermdemo.evaluation.predict import Predictions, predict, readings
+from dermdemo.evaluation.predict import Predictions, predict, readings_anywhere
 from dermdemo.evaluation.records import encode
 from dermdemo.evaluation.versus import Versus, versus
 from dermdemo.models.arms import find_arm
@@ -51,7 +51,7 @@ class GateReport:
 
     Attributes:
         left_out: images of the split that the live models were trained or chosen on.
-        readings: model -> how often test has been read for it on this machine.
+        readings: model -> how often test has been read for it.
     """
 
     source: str
@@ -74,12 +74,14 @@ class GateReport:
         if self.left_out:
             head += [f"{self.left_out} images were left out: the live models were trained or chosen on them.", ""]
         rows = [f"{v.arm:<10}{x.scope:<24}{x.metric:<20}{x.n_lesions:>8}{_figure(x.candidate)}{_figure(x.live)}"
-                f"{_figure(x.difference)}{_figure(x.low)}{_figure(x.high)}  {x.outcome}" for v in self.arms
-                for x in v.lines]
+                f"{_figure(x.difference)}{_figure(x.low)}{_figure(x.high)}  {x.outcome}{' *' if x.stands else ''}"
+                for v in self.arms for x in v.lines]
         title = f"{'arm':<10}{'of':<24}{'figure':<20}{'lesions':>8}" + "".join(
             f"{name:>11}" for name in ("candidate", "live", "difference", "low", "high"))
         read = ", ".join(f"{name} {count}" for name, count in self.readings.items())
-        return "\n".join([*head, title, *rows, "", f"test has been read: {read} time(s); not for this comparison."])
+        notes = ["* stands after correction for all lines on classes and subgroups of the arm (Holm)",
+                 f"test has been read: {read} time(s); not for this comparison."]
+        return "\n".join([*head, title, *rows, "", *notes])
 
 
 def _figure(value: float | None) -> str:
@@ -89,7 +91,7 @@ def _figure(value: float | None) -> str:
 def known_lesions(root: Path, splits: Sequence[str]) -> KnownLesions:
     """Lesions of some splits of the data behind a set, from its atlas. Raises CheckpointError."""
     folder = root / "atlas"
-    columns = read_files(folder, read_meta(folder))[1]
+    columns = read_files(folder, read_meta(folder)).columns
     rows = [i for i, name in enumerate(columns["split"]) if name in splits]
     return KnownLesions(images=frozenset(str(columns["image_id"][i]) for i in rows),
                         groups=frozenset(str(columns["group"][i]) for i in rows))
@@ -121,7 +123,7 @@ def run_gate(candidate: Path, live: Path, source: str, *, split_name: str = "cal
         classes = models["live"].meta.classes
         new, old = (_in_order(predict(m, table, rows, device=device), m, classes) for m in models.values())
         arms.append(versus(arm, new, old, table.frame.iloc[rows], classes, n_resamples=n_resamples))
-        read |= {f"{name} {arm}": readings(m.meta.sha256) for name, m in models.items()}
+        read |= {f"{name} {arm}": readings_anywhere(m.meta) for name, m in models.items()}
     return GateReport(source=table.name, split=split_name, split_hash=split.hash,
                       left_out=int((in_split & seen).sum()), arms=tuple(arms), readings=read)
 

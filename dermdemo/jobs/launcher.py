@@ -6,10 +6,11 @@ calls it while it is open, the commands each time, and a worker when it ends, so
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -18,12 +19,13 @@ from dermdemo.config import environment
 from dermdemo.errors import JobError
 from dermdemo.jobs import cluster
 from dermdemo.jobs.audit_log import AuditLog
-from dermdemo.jobs.processes import is_locked, kill
+from dermdemo.jobs.machine import gpus
+from dermdemo.jobs.processes import is_locked, kill, kill_marked
 from dermdemo.jobs.records import CANCEL, ENDS, STOP, History, JobFolder, JobRecord
 from dermdemo.jobs.states import Look
 from dermdemo.jobs.store import Store, View, stop_asked
 from dermdemo.jobs.submit import job_name
-from dermdemo.jobs.worker import DISCARDED, LOCK, LOGS, beat_of, discard, last_words, step_environment
+from dermdemo.jobs.worker import DISCARDED, LOCK, LOGS, beat_of, discard, last_words, mark_of, step_environment
 
 SUBMIT_SECONDS = 120
 Action = Literal["stop", "cancel", "resume", "retry"]
@@ -49,7 +51,8 @@ class WorkerProbe:
         return replace(seen, alive=alive, lock_is_proof=False)
 
     def kill(self, folder: JobFolder, record: JobRecord, history: History) -> None:
-        """End whatever of an attempt may still run: its step, its worker, what submitit started."""
+        """End whatever of an attempt may still run: its worker, what submitit started, its step, and processes that
+        the step started and that outlived it (only the step itself dies with its worker)."""
         if record.device == "slurm":
             if history.handle:
                 cluster.cancel(history.handle)
@@ -57,6 +60,7 @@ class WorkerProbe:
         for event in folder.events():
             if event.get("attempt") == history.attempt and event.get("identity"):
                 kill(str(event["identity"]), group=event.get("kind") == "step")
+        kill_marked(mark_of(folder, history.attempt))
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,13 @@ class Launcher:
 
     Attributes:
         limits: device -> jobs that may run there at once.
+        gpus: those of this machine, as CUDA_VISIBLE_DEVICES takes them; each `cuda` job gets one.
     """
 
     store: Store
     limits: Mapping[str, int]
     slurm: bool = False
+    gpus: tuple[str, ...] = ()
     probe: WorkerProbe = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +83,7 @@ class Launcher:
 
     def tick(self) -> list[View]:
         """Launch what may run; returns all jobs as they were just before."""
-        views, claimed = self.store.schedule(self.probe, self.limits)
+        views, claimed = self.store.schedule(self.probe, self.limits, self.gpus)
         for view in claimed:
             self._launch(view)
         for view in views:
@@ -90,8 +96,8 @@ class Launcher:
         command = [sys.executable, "-m", "dermdemo.jobs.submit", str(view.folder.path), str(view.history.attempt)]
         env = step_environment() | absolute_settings() | {"DERMDEMO_HOME": str(self.store.home)}
         log = view.folder.path / LOGS / "submit.log"
-        log.parent.mkdir(exist_ok=True)
         try:
+            log.parent.mkdir(exist_ok=True)
             with log.open("ab") as stream:  # a file, not a pipe: the worker inherits it and would keep a pipe open
                 done = subprocess.run(command, env=env, cwd=view.folder.path, start_new_session=True, check=False,
                                       stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, timeout=SUBMIT_SECONDS)
@@ -99,13 +105,19 @@ class Launcher:
         except (OSError, subprocess.TimeoutExpired) as error:
             problem = str(error)
         if problem:
-            view.folder.write("failed", attempt=view.history.attempt, reason=f"It could not be started: {problem}")
+            reason = f"It could not be started: {problem}"
+            with contextlib.suppress(JobError):  # full disk: it counts as lost after a while
+                view.folder.write("failed", attempt=view.history.attempt, reason=reason)
 
-    def submit(self, record: JobRecord) -> str:
-        """Queue a job and launch what may run; returns its id. Raises JobError: no such place to run."""
+    def submit(self, record: JobRecord, note: Callable[[str], object] | None = None) -> str:
+        """Queue a job and launch what may run; returns its id, which `note` is told first.
+
+        Raises:
+            JobError: no such place to run; it cannot be written.
+        """
         if record.device not in self.limits:
             raise JobError(f"Jobs do not run on '{record.device}' here: choose from {', '.join(self.limits)}.")
-        job = self.store.add(record)
+        job = self.store.add(record, note)
         self.tick()
         return job
 
@@ -164,11 +176,13 @@ class Launcher:
 
 
 def launcher(home: Path | None = None) -> Launcher:
-    """The launcher that the environment describes: CPU and CUDA here, Slurm where it is set up."""
+    """The launcher that the environment describes: CPU and CUDA here, Slurm where it is set up; the number of jobs
+    holds for each GPU."""
     settings = environment()
     devices = ["cpu", "cuda", *(["slurm"] if cluster.SlurmSettings.parse(settings.slurm) else [])]
-    slurm = "slurm" in devices
-    return Launcher(Store((home or settings.home).resolve()), dict.fromkeys(devices, settings.jobs), slurm)
+    slurm, cards = "slurm" in devices, tuple(g.id for g in gpus())
+    limits = dict.fromkeys(devices, settings.jobs) | {"cuda": settings.jobs * max(1, len(cards))}
+    return Launcher(Store((home or settings.home).resolve()), limits, slurm, cards)
 
 
 def absolute_settings() -> dict[str, str]:

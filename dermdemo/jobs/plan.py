@@ -36,7 +36,7 @@ KNOBS = {
     "train": ("schedule", "batch_size", "lr", "stage_lr", "lr_decay", "weight_decay", "unfrozen_stages", "views",
               "early_stopping", "label_fraction", "alpha", "gamma", "dropout"),
 }
-MAX_EPOCHS, MAX_BATCH = 1000, 4096
+MAX_EPOCHS, MAX_BATCH, MAX_LATENT, MAX_VIEWS, MAX_HOURS = 1000, 4096, 4096, 64, 24 * 30
 LIBRARIES = ("torch", "timm", "numpy", "scikit-learn", "umap-learn", "lightning-fabric", "submitit")
 
 
@@ -68,6 +68,8 @@ class RetrainRequest:
                                    ("device", self.device, get_args(Device))):
             if value not in known:
                 raise ConfigError(f"The {name} '{value}' is not known: choose from {', '.join(known)}.")
+        if not 0 < self.hours <= MAX_HOURS:
+            raise ConfigError(f"A time limit of {self.hours:g} hours does not work: at most {MAX_HOURS}.")
         if not 1 <= self.resamples <= 100_000 or not 0 <= self.seed < 2**31:
             raise ConfigError("Take 1 to 100,000 resamples and a seed from 0 on.")
         self.config("pretrain"), self.config("train")
@@ -87,6 +89,8 @@ class RetrainRequest:
         config = replace(config, **changes)
         if config.epochs > MAX_EPOCHS or config.batch_size > MAX_BATCH:
             raise ConfigError(f"At most {MAX_EPOCHS} epochs and {MAX_BATCH} images a batch are trained here.")
+        if getattr(config, "latent", 1) > MAX_LATENT or getattr(config, "views", 1) > MAX_VIEWS:
+            raise ConfigError(f"At most {MAX_LATENT} latent dimensions and {MAX_VIEWS} views are trained here.")
         return config
 
 

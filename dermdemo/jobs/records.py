@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from dermdemo.errors import DataError, JobError
 from dermdemo.evaluation.records import decode, encode
-from dermdemo.jobs.files import append_line, canonical, locked
+from dermdemo.jobs.files import append_line, canonical, locked, write_atomic
 
 State = Literal["queued", "running", "stopping", "finished", "failed", "cancelled", "lost"]
 Device = Literal["cpu", "cuda", "slurm"]
@@ -81,7 +81,7 @@ class History:
 
     Attributes:
         attempt: 1 for the first. `mode`: how it began. `since`: its number of events so far.
-        handle: process or Slurm id. `worker`: what the worker said of itself.
+        handle: process or Slurm id. `gpu`: the GPU it was given, "" for none. `worker`: what it said of itself.
         end, reason: the end of this attempt, "" before it.
         done: steps done, in this attempt or in those it goes on from.
         step: the one running or last run. `stopped`: steps that ended early because they were asked to.
@@ -91,6 +91,7 @@ class History:
     mode: Mode = "fresh"
     launching: bool = False
     handle: str = ""
+    gpu: str = ""
     worker: Mapping[str, Any] = field(default_factory=dict)
     end: str = ""
     reason: str = ""
@@ -118,7 +119,7 @@ def _fold_one(h: History, kind: str, event: Mapping[str, Any]) -> History:
     if kind in ENDS:
         return replace(h, end=kind, reason=str(event.get("reason", "")))
     if kind == "launching":
-        return replace(h, launching=True)
+        return replace(h, launching=True, gpu=str(event.get("gpu", "")))
     if kind == "launched":
         return replace(h, launching=True, handle=str(event.get("handle", "")))
     if kind == "started":
@@ -146,20 +147,24 @@ class JobFolder:
         """The record. Raises JobError if there is none or it is damaged."""
         try:
             record = decode(JobRecord, json.loads((self.path / RECORD).read_bytes()))
-        except (OSError, ValueError, DataError) as error:
+        except (OSError, ValueError, DataError, RecursionError) as error:
             raise JobError(f"There is no readable job '{self.id}'; `jobs list` names them.") from error
         if record.id != self.id:
             raise JobError(f"The record in '{self.path}' is that of another job.")
         return record
 
     def events(self) -> list[dict[str, Any]]:
-        """All whole events, oldest first; lines cut off by a crash are left out."""
+        """All whole events, oldest first; lines cut off by a crash are left out. Raises JobError: cannot be read."""
         path = self.path / EVENTS
+        try:
+            lines = path.read_bytes().splitlines() if path.exists() else []
+        except OSError as error:
+            raise JobError(f"The events of job '{self.id}' cannot be read ({error.strerror}).") from error
         found = []
-        for line in path.read_bytes().splitlines() if path.exists() else []:
+        for line in lines:
             try:
                 event = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(event, dict):
                 found.append(event)
@@ -169,14 +174,27 @@ class JobFolder:
         return fold(self.events())
 
     def write(self, kind: str, *, attempt: int, **fields: Any) -> bool:
-        """Append an event of an attempt; False, and nothing written, if that attempt is over or another runs."""
+        """Append an event of an attempt.
+
+        Returns:
+            False, and nothing is written, if that attempt is over, another runs, or it is launched already.
+
+        Raises:
+            JobError: it cannot be written (full disk).
+        """
         with locked(self.path / ".events.lock"):
             h = self.history()
             opens = kind == "queued" and attempt == h.attempt + 1 and (not h.attempt or bool(h.end))
             if not opens and (attempt != h.attempt or h.end or kind == "queued"):
                 return False
+            if kind == "launching" and h.launching:
+                return False
             event = {"kind": kind, "time": time.time(), "attempt": attempt, **fields}
-            append_line(self.path / EVENTS, canonical(event))
+            try:
+                append_line(self.path / EVENTS, canonical(event))
+            except OSError as error:
+                raise JobError(f"What happened to job {self.id} cannot be written down ({error.strerror}): make room "
+                               "on the disk.") from error
         return True
 
     def asked(self, name: str) -> bool:
@@ -187,12 +205,35 @@ class JobFolder:
             return False
 
     def ask(self, name: str) -> None:
-        """Ask the running attempt to stop or cancel; the file names the attempt, so that none after it obeys."""
-        (self.path / name).write_text(str(self.history().attempt))
+        """Ask the running attempt to stop or cancel; the file names the attempt, so that none after it obeys.
+
+        Raises:
+            JobError: it cannot be written, such as on a full disk.
+        """
+        try:
+            with locked(self.path / ".events.lock"):
+                write_atomic(self.path / name, str(self.history().attempt).encode())
+        except OSError as error:
+            raise JobError(f"Job {self.id} cannot be told to {name.lower()} ({error.strerror}): make room on the "
+                           "disk.") from error
 
 
-def create_job(jobs: Path, record: JobRecord) -> JobFolder:
-    """Make a job's folder, whole or not at all, under the next free number (`record.id` is ignored)."""
+def create_job(jobs: Path, record: JobRecord, note: Callable[[str], object] | None = None) -> JobFolder:
+    """Make a job's folder, whole or not at all, under the next free number (`record.id` is ignored).
+
+    Args:
+        note: told the id before there is such a job; what it raises leaves none.
+
+    Raises:
+        JobError: it cannot be written (full disk).
+    """
+    try:
+        return _create_job(jobs, record, note)
+    except OSError as error:
+        raise JobError(f"The job cannot be written down ({error.strerror}): make room on the disk.") from error
+
+
+def _create_job(jobs: Path, record: JobRecord, note: Callable[[str], object] | None) -> JobFolder:
     jobs.mkdir(parents=True, exist_ok=True)
     with locked(jobs / ".lock"):
         number = max((int(p.name) for p in jobs.iterdir() if JOB_ID.fullmatch(p.name)), default=0) + 1
@@ -202,6 +243,8 @@ def create_job(jobs: Path, record: JobRecord) -> JobFolder:
         (staging / RECORD).write_bytes(canonical(encode(record)))
         (staging / EVENTS).unlink(missing_ok=True)
         JobFolder(staging).write("queued", attempt=1, mode="fresh")
+        if note:
+            note(record.id)
         staging.rename(jobs / record.id)
     return JobFolder(jobs / record.id)
 

@@ -10,12 +10,14 @@ without one, and a switch that fails leaves a second entry saying so.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -95,13 +97,18 @@ class Registry:
     def _folder(self) -> Path:
         return self.home / "models"
 
+    @property
+    def state_file(self) -> Path:
+        """The file that names the live version; replaced by each switch, absent before the first."""
+        return self._folder / "state.json"
+
     def root(self, number: int) -> Path:
         """Folder of a version's models, whether it is there or not."""
         return self.shipped if number == 0 else self._folder / "versions" / f"{number:04d}" / "set"
 
     def switch(self) -> Switch:
         """Which version is live. Raises CheckpointError if state.json is damaged."""
-        path = self._folder / "state.json"
+        path = self.state_file
         if not path.exists():
             return Switch()
         try:
@@ -135,6 +142,14 @@ class Registry:
             raise CheckpointError(f"The record of version {number} was changed: it is not served.")
         return version
 
+    def glance(self, number: int) -> Version:
+        """As `version`, but the shipped files are hashed again only if they look changed: for lists, not for serving.
+
+        Raises:
+            CheckpointError, NotFittedError: as `version`.
+        """
+        return _glance(self.shipped, _looks(self.shipped)) if number == 0 else self.version(number)
+
     def verify(self, number: int) -> Version:
         """Hash every file of a version and check that its parts belong together.
 
@@ -165,12 +180,21 @@ class Registry:
 
         Raises:
             CheckpointError, NotFittedError: not one whole set.
-            JobError: the audit log is damaged.
+            JobError: the audit log is damaged, or the disk is full; there is no new version then.
         """
         inspect_set(folder)
+        try:
+            return self._add(folder, who=who, job=job, verdict=verdict)
+        except OSError as error:
+            raise JobError(f"The set cannot be copied in ({error.strerror or 'no room'}): make room on the disk."
+                           ) from error
+
+    def _add(self, folder: Path, *, who: str, job: str, verdict: str) -> Version:
         versions = self._folder / "versions"
         versions.mkdir(parents=True, exist_ok=True)
         with locked(self._folder / ".lock"):
+            for rest in versions.glob(".new.*"):  # of those who died here: nobody else is adding now
+                shutil.rmtree(rest, ignore_errors=True)
             staging = Path(tempfile.mkdtemp(prefix=".new.", dir=versions))
             try:
                 shutil.copytree(folder, staging / "set", ignore=_hidden)
@@ -219,9 +243,9 @@ class Registry:
             entry = {"who": who, "model_hash": version.sha256, "data_hash": version.data_hash}
             self.log.append(**entry, action=action, details={"version": number, "before": switch.live})
             try:
-                write_atomic(self._folder / "state.json", canonical(encode(after)))
+                write_atomic(self.state_file, canonical(encode(after)))
             except OSError as error:
-                self.log.append(**entry, action=f"{action}-failed", details={"version": number})
+                self._failed(action, number, **entry)
                 raise JobError(f"Version {number} could not be made live ({error.strerror}); nothing changed."
                                ) from error
         return version
@@ -240,7 +264,17 @@ class Registry:
                 raise JobError(f"Version {number} is {'live' if number else 'the shipped one'}: it stays.")
             self.log.append(who=who, action="archive", details={"version": number}, model_hash=version.sha256)
             archived = tuple(sorted({*switch.archived, number}))
-            write_atomic(self._folder / "state.json", canonical(encode(replace(switch, archived=archived))))
+            try:
+                write_atomic(self.state_file, canonical(encode(replace(switch, archived=archived))))
+            except OSError as error:
+                self._failed("archive", number, who=who, model_hash=version.sha256)
+                raise JobError(f"Version {number} could not be archived ({error.strerror}); nothing changed."
+                               ) from error
+
+    def _failed(self, action: str, number: int, **entry: str) -> None:
+        """Say in the log that what was announced was not done, if there is room for that."""
+        with contextlib.suppress(JobError):
+            self.log.append(**entry, action=f"{action}-failed", details={"version": number})
 
     def listed(self) -> tuple[Listed, ...]:
         """All versions, the shipped one first."""
@@ -256,8 +290,8 @@ class Registry:
         elif number and number in switch.history:
             standing = "previous"
         try:
-            return Listed(number=number, standing=standing, version=self.version(number))
-        except CheckpointError as error:
+            return Listed(number=number, standing=standing, version=self.glance(number))
+        except (CheckpointError, NotFittedError) as error:
             return Listed(number=number, standing=standing, version=None, problem=str(error))
 
     def serving(self) -> Serving:
@@ -285,6 +319,22 @@ class Registry:
 
 def _hidden(_: str, names: list[str]) -> list[str]:
     return [name for name in names if name.startswith(".")]
+
+
+def _looks(root: Path) -> tuple[tuple[str, int, int, int, int], ...]:
+    """Names, sizes, times and inodes of a folder's files."""
+    found = []
+    for path in sorted(root.rglob("*")):
+        with contextlib.suppress(OSError):
+            s = path.lstat()
+            found.append((str(path), s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino))
+    return tuple(found)
+
+
+@lru_cache(4)
+def _glance(root: Path, looks: tuple[tuple[str, int, int, int, int], ...]) -> Version:
+    """Version 0 as long as its files look the same."""
+    return _shipped(inspect_set(root))
 
 
 def _shipped(found: ModelSet) -> Version:

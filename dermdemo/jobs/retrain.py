@@ -15,7 +15,8 @@ from dermdemo.data.sources import SPLITS, LesionTable
 from dermdemo.errors import CheckpointError, DataError, JobError
 from dermdemo.evaluation.records import decode
 from dermdemo.jobs.cluster import SlurmSettings
-from dermdemo.jobs.datasets import LESIONS, Catalogue, catalogue, refuse
+from dermdemo.jobs.data_checks import refuse
+from dermdemo.jobs.datasets import LESIONS, Catalogue, catalogue
 from dermdemo.jobs.gate import TRAINED_ON, known_lesions
 from dermdemo.jobs.launcher import Launcher, launcher
 from dermdemo.jobs.plan import RetrainRequest, code_facts, plan
@@ -46,9 +47,9 @@ class Retraining:
                       facts=facts)
         if request.device not in self.jobs.limits:
             raise JobError(f"Jobs do not run on '{request.device}' here: choose from {', '.join(self.jobs.limits)}.")
-        self.data.registry.log.append(who=who, action="launch", data_hash=data.data_hash,
-                                      model_hash=record.facts["base_sha256"], details={"data": data.id})
-        return self.jobs.submit(record)
+        return self.jobs.submit(record, lambda job: self.data.registry.log.append(
+            who=who, action="launch", data_hash=data.data_hash, model_hash=record.facts["base_sha256"],
+            details={"job": job, "data": data.id}))
 
     def repeat(self, job: str, *, who: str) -> str:
         """Do a job again from its record: same data, base version, settings and seed. Returns the new id.

@@ -14,6 +14,7 @@ import submitit
 from dermdemo.config import environment
 from dermdemo.errors import DermdemoError, JobError
 from dermdemo.jobs.cluster import SlurmSettings
+from dermdemo.jobs.machine import keep_visible
 from dermdemo.jobs.processes import identity
 from dermdemo.jobs.records import JobFolder, JobRecord
 from dermdemo.jobs.worker import run_job
@@ -42,7 +43,8 @@ def submit(folder: JobFolder, attempt: int) -> str:
 
 def _resources(record: JobRecord) -> dict[str, object]:
     if record.device != "slurm":
-        return {"gpus_per_node": int(record.device == "cuda")}
+        keep_visible()  # the worker gives its steps the GPU that was chosen for them; submitit only knows the first
+        return {}
     settings = SlurmSettings.parse(environment().slurm)
     if settings is None:
         raise JobError("No cluster is set up here: set DERMDEMO_SLURM, or run the job on this machine.")

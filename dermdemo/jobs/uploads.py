@@ -19,8 +19,10 @@ from dermdemo.data.sources import ID_COLUMNS, IMAGE_SUFFIXES, LABEL_COLUMNS, Les
 from dermdemo.errors import DataError, ImageError
 
 MAX_FILES = 20_000
+MAX_UNPACKED = 16 << 30  # bytes
 MAX_COLUMNS = 40
 TABLE, IMAGES = "lesions.csv", "images"
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -33,6 +35,12 @@ def image_key(name: str) -> str:
     """Key of an image by its name, with or without folders and suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
     return safe_name(path.stem if path.suffix.lower() in IMAGE_SUFFIXES else path.name)
+
+
+def leaves(name: str) -> bool:
+    """Whether a name in a zip leads out of it: absolute, with a drive letter, or upwards."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts or bool(DRIVE.match(name))
 
 
 def write_image(data: bytes, folder: Path, key: str) -> None:
@@ -53,9 +61,11 @@ def unpack(archive: Path, folder: Path) -> tuple[Problem, ...]:
     bad: list[str] = []
     seen: dict[str, str] = {}  # key -> name in the zip
     tables: list[pd.DataFrame] = []
-    for entry in entries(archive, limit=MAX_FILES):
+    for entry in entries(archive, limit=MAX_FILES, total=MAX_UNPACKED):
         if isinstance(entry.data, ImageError) and entry.data.reason == "too-many":
             raise DataError(f"The zip holds more than {MAX_FILES:,} files; register the data as a folder.")
+        if isinstance(entry.data, ImageError) and entry.data.reason == "too-large":  # never a part in silence
+            raise DataError(f"The zip holds more than {MAX_UNPACKED / 1e9:.2g} GB; register the data as a folder.")
         if entry.name.lower().endswith(".csv"):
             tables += _table(entry)
         elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES or isinstance(entry.data, ImageError):
@@ -76,6 +86,8 @@ def _take(entry: Entry, folder: Path, seen: dict[str, str], bad: list[str]) -> N
     try:
         if isinstance(entry.data, ImageError):
             raise entry.data
+        if leaves(entry.name):
+            raise ImageError("its path leads out of the zip")
         if not key:
             raise ImageError("the file has no usable name")
         if key in seen:

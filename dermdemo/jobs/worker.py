@@ -21,7 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import dermdemo
-from dermdemo.jobs.processes import die_with_parent, identity, sole_worker
+from dermdemo.errors import JobError
+from dermdemo.jobs.machine import VISIBLE, identity_of, restore_visible
+from dermdemo.jobs.processes import MARK, die_with_parent, identity, kill_marked, sole_worker
 from dermdemo.jobs.records import CANCEL, STOP, History, JobFolder, JobRecord, Step
 
 POLL, BEAT = 0.25, 2.0  # seconds
@@ -30,23 +32,34 @@ LOCK, HEARTBEAT, LOGS = "worker.lock", "heartbeat.json", "logs"
 DISCARDED = ("work", "dry", "set")  # what a cancelled or restarted attempt leaves behind
 STOP_FILE = "stop"  # of a training run: ends it after the running epoch (training.loop)
 SHOWN = 400
+HASHES = ("DERMDEMO_ADMIN_HASH", "DERMDEMO_VISITOR_HASH")
 PACKAGE_ROOT = Path(dermdemo.__file__).resolve().parent.parent
 
 
 def run_job(path: str, attempt: int) -> str:
     """Run one attempt of a job; returns its end, or why it did not begin."""
+    restore_visible()
     folder = JobFolder(Path(path))
     with sole_worker(folder.path / LOCK) as alone:
         history = folder.history()
         if not alone or history.attempt != attempt or history.end:
             return "not begun: this attempt is over, or another worker has it"
         record = folder.record()
-        end = _Attempt(folder, record, history).run()
+        work = _Attempt(folder, record, history)
+        try:
+            end = work.run()
+        except (JobError, OSError) as error:
+            end = work.give_up(error)
     if record.device != "slurm":  # on a compute node nothing else is launched
         from dermdemo.jobs.launcher import launcher
 
         launcher(folder.path.parent.parent).tick()
     return end
+
+
+def mark_of(folder: JobFolder, attempt: int) -> str:
+    """What processes of an attempt's steps carry in their environment."""
+    return f"{folder.path.resolve()}#{attempt}"
 
 
 def discard(folder: JobFolder) -> None:
@@ -72,7 +85,7 @@ class _Attempt:
             discard(self.folder)
         (self.folder.path / LOGS).mkdir(exist_ok=True)
         self._write("started", pid=os.getpid(), identity=identity(os.getpid()), host=socket.gethostname(),
-                    slurm=os.environ.get("SLURM_JOB_ID", ""))
+                    slurm=os.environ.get("SLURM_JOB_ID", ""), machine=identity_of(self.record.device))
         resumed = self.history.step
         self.kept = resumed if self.history.mode == "keep" else ""
         for step in self.record.steps:
@@ -85,11 +98,19 @@ class _Attempt:
         self._end("finished", "")
         return "finished"
 
+    def give_up(self, error: Exception) -> str:
+        """End where nothing can be written down any more; on a disk as full as that the job is found lost."""
+        reason = f"The worker had to end: {str(error).rstrip('.')}. Then resume it."
+        with contextlib.suppress(JobError):
+            self._write("failed", reason=reason)
+        print(reason, file=sys.stderr)
+        return "failed"
+
     def _write(self, kind: str, **fields: object) -> bool:
         return self.folder.write(kind, attempt=self.history.attempt, **fields)
 
     def _end(self, end: str, reason: str) -> None:
-        self._write(end, reason=reason)
+        self._write(end, reason=reason, seconds=round(time.monotonic() - self.began, 3))
         if end == "cancelled":
             discard(self.folder)
 
@@ -97,22 +118,33 @@ class _Attempt:
         """Run one step. Returns end and reason; ("", "") if the job goes on."""
         if self.folder.asked(CANCEL):
             return "cancelled", "Cancelled."
-        log = self.folder.path / LOGS / f"{step.name}.log"
+        log, began = self.folder.path / LOGS / f"{step.name}.log", time.monotonic()
         with log.open("ab") as stream:
             process = subprocess.Popen(self._command(step, again), stdout=stream, stderr=subprocess.STDOUT,
-                                       stdin=subprocess.DEVNULL, cwd=self.folder.path, env=step_environment(),
+                                       stdin=subprocess.DEVNULL, cwd=self.folder.path, env=self._environment(),
                                        start_new_session=True, preexec_fn=die_with_parent)
-            self._write("step", step=step.name, pid=process.pid, identity=identity(process.pid))
-            end, reason, stopped = self._watch(step, process)
+            try:
+                self._write("step", step=step.name, pid=process.pid, identity=identity(process.pid), beat=self.beats)
+                end, reason, stopped = self._watch(step, process)
+            except BaseException:
+                _terminate(process)
+                raise
         if end:
             _terminate(process)
+        kill_marked(mark_of(self.folder, self.history.attempt))  # what it started and left behind
+        if end:
             return end, reason
         if process.returncode:
             return "failed", f"{step.name}: {last_words(log, process.returncode)}"
         if stopped:
             self._write("stopped", step=step.name)
-        self._write("step-done", step=step.name)
+        self._write("step-done", step=step.name, seconds=round(time.monotonic() - began, 3))
         return "", ""
+
+    def _environment(self) -> dict[str, str]:
+        """A step's environment: marked as this attempt's, and with the GPU that the job was given as the only one."""
+        env = step_environment() | {MARK: mark_of(self.folder, self.history.attempt)}
+        return env | ({VISIBLE: self.history.gpu} if self.history.gpu else {})
 
     def _watch(self, step: Step, process: subprocess.Popen[bytes]) -> tuple[str, str, bool]:
         """Beat until the step ends or must end. Returns end, reason, and whether it was asked to stop."""
@@ -173,10 +205,11 @@ def _srun(step: Step) -> list[str]:
 
 
 def step_environment() -> dict[str, str]:
-    """Environment of a step: this package first on the path; on one node without Slurm's variables, so that a
-    run starts its own processes for several devices."""
+    """Environment of a step: this package first on the path; no password hashes; on one node none of Slurm's
+    variables, so that a run starts its own processes for several devices."""
     several = int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) > 1
-    env = {k: v for k, v in os.environ.items() if several or not k.startswith(("SLURM_", "SUBMITIT_"))}
+    dropped = HASHES if several else (*HASHES, "SLURM_", "SUBMITIT_")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
     env["PYTHONPATH"] = os.pathsep.join([str(PACKAGE_ROOT), *filter(None, [env.get("PYTHONPATH")])])
     return env | {"PYTHONUNBUFFERED": "1"}
 
@@ -201,7 +234,7 @@ def last_words(log: Path, code: int) -> str:
 
 
 def beat_of(folder: JobFolder) -> int:
-    """The last heartbeat, -1 if there is none (or it is of another attempt)."""
+    """The last heartbeat, one every `BEAT` seconds; -1 if there is none (or it is of another attempt)."""
     try:
         found = json.loads((folder.path / HEARTBEAT).read_bytes())
         return int(found["beat"]) if found["attempt"] == folder.history().attempt else -1

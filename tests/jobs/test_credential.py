@@ -12,7 +12,17 @@ from argon2 import PasswordHasher, Type
 from dermdemo.cli import main
 from dermdemo.config import Environment, environment
 from dermdemo.errors import AuthError
-from dermdemo.jobs.credential import HASH_FILE, MAX_LENGTH, configured, problem, set_password, verify
+from dermdemo.jobs.credential import (
+    HASH_FILE,
+    MAX_LENGTH,
+    VISITOR_FILE,
+    configured,
+    present,
+    problem,
+    set_password,
+    stamp,
+    verify,
+)
 
 PASSWORD = "correct horse battery"
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -21,6 +31,7 @@ CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     monkeypatch.delenv("DERMDEMO_ADMIN_HASH", raising=False)
+    monkeypatch.delenv("DERMDEMO_VISITOR_HASH", raising=False)
     monkeypatch.setenv("DERMDEMO_HOME", str(tmp_path / "state"))
     return environment()
 
@@ -52,7 +63,8 @@ def test_the_environment_goes_before_the_file(settings: Environment, monkeypatch
 
 
 @pytest.mark.parametrize("stored", [PASSWORD, "", "$argon2id$", PasswordHasher(
-    time_cost=1, memory_cost=8, parallelism=1, type=Type.I).hash(PASSWORD)])  # fmt: skip
+    time_cost=1, memory_cost=8, parallelism=1, type=Type.I).hash(PASSWORD)],
+    ids=["the password itself", "empty", "cut off", "argon2i"])  # fmt: skip
 def test_a_file_without_an_argon2id_hash_closes_administration(settings: Environment, stored: str) -> None:
     settings.home.mkdir()
     (settings.home / HASH_FILE).write_text(stored)
@@ -113,3 +125,51 @@ def test_the_command_asks_twice(
     assert main(["admin", "set-password"]) == 0
     assert "goes before this file" in capsys.readouterr().err
     assert verify(PASSWORD, settings)
+
+
+def test_the_passwords_of_visitors_and_administrator_are_apart(
+    settings: Environment, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not present(settings, "visitor")
+    monkeypatch.setattr("sys.stdin", io.StringIO("visitors are welcome\n"))
+    assert main(["admin", "set-password", "--visitors", "--stdin"]) == 0
+    assert capsys.readouterr().out.strip().endswith(VISITOR_FILE)
+    assert present(settings, "visitor") and configured(settings, "visitor") and not configured(settings)
+    assert verify("visitors are welcome", settings, "visitor") and not verify("visitors are welcome", settings)
+    set_password(PASSWORD, settings)
+    assert verify(PASSWORD, settings) and not verify(PASSWORD, settings, "visitor")
+    monkeypatch.setenv("DERMDEMO_VISITOR_HASH", CHEAP.hash("another one here"))
+    assert verify("another one here", environment(), "visitor")
+    assert not verify("visitors are welcome", environment(), "visitor") and verify(PASSWORD)
+
+
+def test_a_hash_that_cannot_be_used_is_present_all_the_same(settings: Environment) -> None:
+    settings.home.mkdir()
+    (settings.home / VISITOR_FILE).write_text("no hash")
+    assert present(settings, "visitor") and not configured(settings, "visitor")
+    said = problem(settings, "visitor")
+    assert said is not None and "--visitors" in said and "closed to visitors" in said
+
+
+def test_the_stamp_changes_with_the_credential_and_gives_it_away_to_nobody(
+    settings: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert stamp(settings) is None
+    path = set_password(PASSWORD, settings)
+    first = stamp(settings)
+    assert first and first == stamp(settings) and first not in path.read_text()
+    set_password(PASSWORD, settings)  # the same password, salted anew
+    assert stamp(settings) not in (None, first)
+    for broken in ("", "no hash", "$argon2id$", "\u00e9"):
+        path.write_text(broken)
+        assert stamp(settings) is None
+    path.unlink()
+    path.mkdir()
+    assert stamp(settings) is None
+    monkeypatch.setenv("DERMDEMO_ADMIN_HASH", CHEAP.hash(PASSWORD))
+    assert stamp(environment()) is not None
+
+
+def test_half_a_character_is_nobodys_password(settings: Environment) -> None:
+    set_password(PASSWORD, settings)
+    assert not verify("half\ud800 a surrogate", settings)

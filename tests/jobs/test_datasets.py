@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -177,3 +179,14 @@ def test_a_refused_upload_leaves_nothing(data: Catalogue, tmp_path: Path) -> Non
 def test_an_unknown_data_set_is_an_error(data: Catalogue, name: str) -> None:
     with pytest.raises(DataError, match="no data set"):
         data.get(name)
+
+
+def test_what_a_killed_registration_left_goes_after_a_day(data: Catalogue) -> None:
+    folder = data.home / "data"
+    left, recent, kept = folder / ".upload.x", folder / ".new.y", folder / "d0001"
+    for path in (left, recent, kept):
+        (path / "lesions").mkdir(parents=True)
+    for path in (left, kept):
+        os.utime(path, (time.time() - 25 * 3600,) * 2)
+    data.sweep()
+    assert not left.exists() and recent.exists() and kept.exists()

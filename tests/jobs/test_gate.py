@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from dermdemo.data.sources import load_source
 from dermdemo.data.synthetic import write_synthetic
 from dermdemo.errors import DataError
-from dermdemo.evaluation.predict import count_reading
+from dermdemo.evaluation.predict import count_reading, readings_anywhere
 from dermdemo.jobs.gate import known_lesions, run_gate
 from dermdemo.models.checkpoint import load_meta, rewrite_meta
 
@@ -32,6 +33,19 @@ def test_a_set_against_another(make_set: Callable[[int], Path], lesion_folder: P
     assert report.readings["live vae"] == 1 and report.readings["candidate vae"] == 0
     assert "candidate against live on 'calib'" in report.to_text() and "read: candidate vae 0" in report.to_text()
     assert json.loads(report.to_json())["verdict"] == report.verdict
+
+
+def test_readings_from_before_a_set_came_here_count(make_set: Callable[[int], Path], lesion_folder: Path,
+                                                    tmp_path: Path) -> None:
+    shutil.copytree(make_set(0), tmp_path / "set")
+    arm = tmp_path / "set" / "vae-arm"
+    stored = {"n_images": 30, "n_lesions": 20, "readings": 1, "figures": {"mcc": {"estimate": 0.5}}}
+    rewrite_meta(arm, replace(load_meta(arm), metrics={"test": stored}))
+    report = run_gate(make_set(50), tmp_path / "set", str(lesion_folder), n_resamples=20, device="cpu")
+    assert report.readings == {"candidate vae": 0, "live vae": 1, "candidate imagenet": 0, "live imagenet": 0}
+    for expected in (1, 2):  # the first one here may be the one that was stored
+        count_reading(load_meta(arm).sha256, "some split", "test")
+        assert readings_anywhere(load_meta(arm)) == expected
 
 
 @pytest.mark.parametrize("split", ["test", "train", "everything"])

@@ -23,10 +23,10 @@ from dermdemo.jobs.launcher import Launcher
 from dermdemo.jobs.plan import RetrainRequest
 from dermdemo.jobs.retrain import Retraining, retraining
 from dermdemo.jobs.store import Store
-from tests.analysis.conftest import pca_map
 from tests.jobs.test_datasets import renamed
+from tests.sets import pca_map
 
-KNOBS = {"train.schedule": "64x2", "train.batch_size": "32", "pretrain.schedule": "64x1", "pretrain.batch_size": "32",
+KNOBS = {"train.schedule": "32x2", "train.batch_size": "32", "pretrain.schedule": "32x1", "pretrain.batch_size": "32",
          "pretrain.latent": "8", "train.views": "1"}
 
 
@@ -82,6 +82,7 @@ def test_a_job_from_data_to_a_promoted_version(parts: Retraining, capsys: pytest
     first, second = (parts.jobs.store.folder(j).record() for j in (job, again))
     assert second.steps == first.steps and second.facts["repeats"] == job and second.facts["differs"] == ""
     assert main(["audit-log"]) == 0
+    assert registry.log.read()[1].details == {"job": job, "data": "d0001"}
     assert [e.action for e in registry.log.read()] == ["register-data", "launch", "register", "promote", "rollback",
                                                        "launch"]
 

@@ -160,7 +160,15 @@ def test_a_job_half_made_does_not_exist(tmp_path: Path, monkeypatch: pytest.Monk
             create_job(tmp_path / "jobs", record())
     store = Store(tmp_path)
     assert store.views(FakeProbe()) == []
-    assert store.add(record()) == "0001"
+
+    def refuse(job: str) -> None:
+        raise JobError(f"{job} cannot be written down")
+
+    with pytest.raises(JobError, match="0001 cannot be written down"):
+        store.add(record(), refuse)
+    assert store.views(FakeProbe()) == []
+    told: list[str] = []
+    assert store.add(record(), told.append) == "0001" and told == ["0001"]
     assert len(store.folder("0001").events()) == 1
 
 
@@ -294,7 +302,7 @@ class Machine(RuleBasedStateMachine):
             clock, probe = FakeClock(self.clock.seconds, self.clock.boot), FakeProbe()
             store = Store(copy, clock)
             store.views(probe)
-            clock.seconds += START_GRACE
+            clock.seconds += START_GRACE + 1  # more than what rounding takes away
             assert all(v.state in (*ENDS, "queued") for v in store.views(probe))
         finally:
             shutil.rmtree(copy)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from dermdemo.data.sources import load_source
 from dermdemo.errors import DataError, ImageError
+from dermdemo.jobs import uploads
 from dermdemo.jobs.uploads import image_key, safe_name, unpack
 
 
@@ -48,7 +49,20 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     assert dict(load_source(tmp_path / "out").frame[["image_id", "label"]].to_numpy()) == {"a": "nv", "b": "mel"}
 
 
-@pytest.mark.parametrize("name", ["../../evil.jpg", "/etc/evil.jpg", "nv\\evil.jpg", "nv/.../evil.jpg"])
+OUT = ("../../evil.jpg", "/etc/evil.jpg", "nv/../../evil.jpg", "nv\\..\\evil.jpg", "C:\\evil.jpg")
+
+
+@pytest.mark.parametrize("name", OUT)
+def test_a_path_that_leads_out_of_the_zip_is_left_out(tmp_path: Path, name: str) -> None:
+    archive = _zip(tmp_path / "x.zip", {name: _jpeg(), "nv/a.jpg": _jpeg(50)})
+    problems = unpack(archive, tmp_path / "in" / "out")
+    written = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file())
+    assert written == ["in/out/images/a.png", "in/out/lesions.csv", "x.zip"]
+    assert problems[0].count == 1 and problems[0].examples[0] == f"{name}: its path leads out of the zip"
+    assert load_source(tmp_path / "in" / "out").frame["label"].tolist() == ["nv"]
+
+
+@pytest.mark.parametrize("name", ["nv\\evil.jpg", "nv/.../evil.jpg", "nv: 2/evil.jpg"])
 def test_names_never_become_paths(tmp_path: Path, name: str) -> None:
     archive = _zip(tmp_path / "x.zip", {name: _jpeg(), "t.csv": f"image_id,dx\n{name},nv\n"})
     unpack(archive, tmp_path / "in" / "out")
@@ -76,6 +90,13 @@ def test_unusable_zips_are_refused(tmp_path: Path, files: dict[str, str], messag
     real = {k: _jpeg() if v == "J" else v for k, v in files.items()}
     with pytest.raises(DataError, match=message):
         unpack(_zip(tmp_path / "x.zip", real), tmp_path / "out")
+
+
+def test_a_zip_too_large_is_refused_not_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "MAX_UNPACKED", 9000)
+    files: dict[str, bytes | str] = {f"nv/{k}.jpg": _jpeg() for k in range(9)}
+    with pytest.raises(DataError, match="register the data as a folder"):
+        unpack(_zip(tmp_path / "x.zip", files), tmp_path / "out")
 
 
 def test_what_is_no_zip_is_refused(tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from dermdemo.jobs import processes, worker
+from dermdemo.jobs.launcher import WorkerProbe
 from dermdemo.jobs.processes import identity, is_locked, kill
 from dermdemo.jobs.records import CANCEL, STOP, JobFolder, Step, create_job
+from dermdemo.jobs.store import Store
 from dermdemo.jobs.worker import LOCK, beat_of, last_words, run_job
 from tests.jobs.fakes import record
 
@@ -177,6 +179,59 @@ def test_processes_are_known_by_more_than_their_number() -> None:
     assert not identity(child.pid) and not kill(known)
 
 
+WITH_CHILD = ("import subprocess, sys, time; "
+              "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
+              "open('child', 'w').write(str(child.pid)); print('begun', flush=True); ")
+
+
+def _child(job: JobFolder) -> str:
+    """Identity of the process that the step started."""
+    found = identity(int((job.path / "child").read_text()))
+    assert found, "it must run before it can be ended"
+    return found
+
+
+@pytest.mark.parametrize("ending", ["sys.exit(3)", "import os; os.kill(os.getpid(), 9)", "pass"])
+def test_what_a_step_leaves_behind_ends_with_it(tmp_path: Path, ending: str) -> None:
+    job = _job(tmp_path, _program("a", WITH_CHILD + ending))
+    run_job(str(job.path), 1)
+    assert not identity(int((job.path / "child").read_text()))
+
+
+def test_processes_of_a_step_end_when_its_killed_worker_is_found_lost(tmp_path: Path) -> None:
+    """As in training on several devices: only the first process dies with the worker."""
+    job = _job(tmp_path, _program("a", WITH_CHILD + "time.sleep(600)"))
+    code = ("import sys; from pathlib import Path; from dermdemo.jobs import worker; "
+            "worker._Attempt._command = lambda self, step, again: [sys.executable, '-c', *step.argv]; "
+            f"worker.run_job({str(job.path)!r}, 1)")
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=processes.__file__.rpartition("/dermdemo/")[0])
+    log = job.path / "logs" / "a.log"
+    while not log.exists() or b"begun" not in log.read_bytes():
+        time.sleep(0.05)
+    child = _child(job)
+    process.kill()
+    process.wait()
+    while identity(_step_pid(job)):
+        time.sleep(0.02)
+    assert identity(int(child.split("/")[1])) == child, "it outlives worker and step, which is what is mended"
+    store, probe = Store(tmp_path), WorkerProbe()
+    assert store.view("0001", probe).state == "lost"
+    assert not identity(int(child.split("/")[1]))
+
+
+def test_a_mark_is_nobody_elses(tmp_path: Path) -> None:
+    sleeping = [sys.executable, "-c", "print('begun', flush=True); import time; time.sleep(600)"]
+    marks = [{processes.MARK: f"{tmp_path}#{n}"} for n in (1, 11)]
+    started = [subprocess.Popen(sleeping, env=os.environ | mark, stdout=subprocess.PIPE) for mark in marks]
+    for process in started:
+        assert process.stdout is not None and process.stdout.readline() == b"begun\n"
+    assert processes.kill_marked(f"{tmp_path}#1") == 1 and processes.kill_marked(f"{tmp_path}#2") == 0
+    assert started[0].wait() == -9 and started[1].poll() is None
+    assert processes.kill_marked(f"{tmp_path}#11") == 1
+    for process in started:
+        process.communicate()
+
+
 def test_commands_resume_and_finish_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     train = Step(name="train", argv=("train", "{folder}/x", "{job}"), run="work/x")
@@ -202,3 +257,11 @@ def test_steps_of_several_nodes_are_started_by_slurm(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
     assert worker._srun(train) == [] and "SLURM_JOB_NUM_NODES" not in worker.step_environment()
     assert worker.step_environment()["PYTHONPATH"].split(os.pathsep)[0] == str(worker.PACKAGE_ROOT)
+
+
+@pytest.mark.parametrize("nodes", ["1", "2"])
+def test_steps_do_not_inherit_password_hashes(monkeypatch: pytest.MonkeyPatch, nodes: str) -> None:
+    monkeypatch.setenv("SLURM_JOB_NUM_NODES", nodes)
+    monkeypatch.setenv("DERMDEMO_ADMIN_HASH", "$argon2id$a")
+    monkeypatch.setenv("DERMDEMO_VISITOR_HASH", "$argon2id$b")
+    assert not any("$argon2id$" in value for value in worker.step_environment().values())
