@@ -22,7 +22,7 @@ from dermdemo.data.readable import prepare
 from dermdemo.data.synthetic import write_synthetic
 from dermdemo.models.encoder import Encoder
 from dermdemo.training.finetune import FinetuneTask
-from dermdemo.training.loop import _train_epoch, make_fabric
+from dermdemo.training.loop import make_fabric, train_epoch
 from dermdemo.training.losses import focal_loss, free_bits_kl, gaussian_kl, sigma_nll
 from dermdemo.training.pretrain import PretrainTask
 
@@ -105,7 +105,7 @@ def _race(name: str, task: Any, config: RunConfig, fabric: Fabric, step: Step, r
     ours, bare = [], []
     for epoch in range(1, repeats + 2):
         speeds = {
-            True: lambda epoch=epoch: _train_epoch(task, model, optimizer, config, fabric, epoch,
+            True: lambda epoch=epoch: train_epoch(task, model, optimizer, config, fabric, epoch,
                                                    config.size).images_per_second,
             False: lambda epoch=epoch: _bare_epoch(twin, bare_optimizer, config, fabric, step, epoch,
                                                    len(task.train_rows)),

@@ -19,8 +19,8 @@ Warmup = Literal["none", "linear", "cyclical"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "fp32", "bf16"]
 Alpha = Literal["none", "sqrt", "inverse"]
-ARMS = ("vae", "ae", "imagenet", "scratch", "random")
-Arm = Literal["vae", "ae", "imagenet", "scratch", "random"]
+ARMS = ("vae", "ae", "ssl", "imagenet", "scratch", "random")
+Arm = Literal["vae", "ae", "ssl", "imagenet", "scratch", "random"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -129,7 +129,11 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(RunConfig):
-    """Stage I: a VAE (or, with `ae`, a plain autoencoder: z = mu, no KL) on unlabelled images."""
+    """Stage I: a VAE (or, with `ae`, a plain autoencoder: z = mu, no KL) on unlabelled images.
+
+    `mask` hides a share of the squares of each training image, and `blur` takes its sharpness (largest standard
+    deviation, as a share of the side): the whole, sharp image is to be drawn.
+    """
 
     encoder: str = "convnext_tiny"
     latent: int = 256
@@ -142,6 +146,8 @@ class PretrainConfig(RunConfig):
     kl_cycles: int = 4
     free_bits: float = 0.0
     ae: bool = False
+    mask: float = 0.0
+    blur: float = 0.0
     grid_every: int = 5
 
     def __post_init__(self) -> None:
@@ -152,7 +158,20 @@ class PretrainConfig(RunConfig):
         _require(0 < self.kl_warmup_fraction <= 1, "The warm-up fraction must lie in (0, 1].")
         _require(self.kl_cycles >= 1, "Cyclical warm-up needs at least one cycle.")
         _require(self.free_bits >= 0, "Free bits must not be negative.")
+        _require(0 <= self.mask < 1, "The share of squares that are hidden must lie in [0, 1).")
+        _require(0 <= self.blur < 0.25, "The blur must lie in [0, 0.25) of the side.")
         _require(self.grid_every >= 1, "Grids are written every 1 or more epochs.")
+
+
+    @property
+    def method(self) -> str:
+        """``as a VAE``, ``as a plain autoencoder``, and what was hidden from it."""
+        taken = [f"{self.mask:.0%} of each image's squares hidden"] if self.mask else []
+        taken += [f"images blurred by up to {self.blur:.1%} of their side"] if self.blur else []
+        name = "autoencoder" if self.ae else "VAE"
+        if taken:
+            return f"as a denoising {name} ({', '.join(taken)})"
+        return f"as a {'plain ' if self.ae else ''}{name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +191,30 @@ class SupervisedConfig(RunConfig):
         _require(0 <= self.label_smoothing < 1, "Label smoothing must lie in [0, 1).")
         _require(0 <= self.drop_path < 1, "Drop path must lie in [0, 1).")
         _require(0 < self.val_fraction < 1, "The validation fraction must lie in (0, 1).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContrastiveConfig(RunConfig):
+    """SimCLR pretraining of an encoder on unlabelled images: other domain pretraining, beside the VAE.
+
+    `projection_hidden` and `projection` are the widths of the head that the loss is computed behind. The images of a
+    batch, over all processes, are each other's negatives.
+    """
+
+    batch_size: int = 256
+    warmup_epochs: float = 10.0
+    encoder: str = "convnext_tiny"
+    layer_scale: float = 1e-6
+    projection_hidden: int = 2048
+    projection: int = 128
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(self.batch_size >= 2, "Contrastive pretraining needs a batch of at least 2 images.")
+        _require(self.projection_hidden >= 1 and self.projection >= 2,
+                 "The projection head needs at least one hidden unit and two dimensions.")
+        _require(self.temperature > 0, "The temperature must be positive.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,12 +265,41 @@ class Preset:
 PRESETS: dict[str, dict[str, Preset]] = {
     "pretrain": {
         "paper": Preset(config=PretrainConfig(), expects="300 epochs at 224 px, as the study; a GPU is needed."),
+        "gpu": Preset(config=PretrainConfig(schedule="128x270,224x30"),
+                      expects="270 epochs at 128 px and 30 at 224 px; for a GPU, not timed yet."),
+        "laptop": Preset(config=PretrainConfig(schedule="64x40,128x8", batch_size=64),
+                         expects="40 epochs at 64 px and 8 at 128 px; by the rates of single epochs 2.5 hours on 2 "
+                         "CPU cores with fast bf16 and 6.5 without, for 6,000 images."),
         "quick": Preset(config=PretrainConfig(schedule="64x15,128x3", batch_size=64),
-                        expects="15 epochs at 64 px and 3 at 128 px; about an hour on 2 CPU cores for 6,000 images."),
+                        expects="15 epochs at 64 px and 3 at 128 px; 1 to 2 hours on 2 CPU cores for 6,000 images."),
+    },
+    "pretrain-ssl": {
+        "paper": Preset(config=ContrastiveConfig(), expects="300 epochs at 224 px, as the study's Stage I; a GPU is "
+                        "needed."),
+        "quick": Preset(config=ContrastiveConfig(schedule="64x20", batch_size=128, warmup_epochs=1.0),
+                        expects="20 epochs at 64 px; about an hour on 2 CPU cores for 6,000 images."),
+    },
+    "pretrain-supervised": {
+        "gpu": Preset(config=SupervisedConfig(schedule="32x30,64x30"),
+                      expects="30 epochs at 32 px and 30 at 64 px; for a GPU, not timed yet."),
+        "laptop": Preset(config=SupervisedConfig(schedule="32x12,64x3"),
+                         expects="12 epochs at 32 px and 3 at 64 px; more than 5 hours on 2 CPU cores for 100,000 "
+                         "images."),
     },
     "train": {
+        "gpu": Preset(config=FinetuneConfig(schedule="224x50"), expects="50 epochs at 224 px; for a GPU."),
+        "laptop": Preset(config=FinetuneConfig(schedule="64x30"),
+                         expects="30 epochs at 64 px; some 15 minutes on 2 CPU cores for 6,000 images."),
         "paper": Preset(config=FinetuneConfig(), expects="50 epochs at 224 px, last stage and head trained."),
         "quick": Preset(config=FinetuneConfig(schedule="128x30"), expects="30 epochs at 128 px; runs on CPU."),
+    },
+    "study": {
+        "gpu": Preset(config=FinetuneConfig(schedule="224x50"),
+                      expects="50 epochs at 224 px for every arm and seed; for a GPU."),
+        "laptop": Preset(config=FinetuneConfig(schedule="64x30"), expects="the same as quick."),
+        "paper": Preset(config=FinetuneConfig(), expects="50 epochs at 224 px for every arm and seed; on a GPU."),
+        "quick": Preset(config=FinetuneConfig(schedule="64x30"), expects="30 epochs at 64 px for every arm and seed; "
+                        "a run takes some 15 minutes on 2 CPU cores for 6,000 images, one of `scratch` far longer."),
     },
 }
 
@@ -237,7 +309,8 @@ class Environment:
     """What the process environment decides.
 
     Attributes:
-        admin_hash: argon2id hash of the administrator's password, in place of the file in `home`.
+        admin_hash, visitor_hash: argon2id hashes of the two passwords, in place of the files in `home`.
+        admin_http: logins are taken over plain http from other machines too.
         data: folders below which data sets may be registered.
         slurm: settings of the cluster such as ``partition=gpu,gpus=1,nodes=1``; empty where there is none.
         jobs: jobs that may run at once on each device.
@@ -253,12 +326,15 @@ class Environment:
     port: int = 7860
     upload_seconds: float = 30.0
     admin_hash: str | None = field(default=None, repr=False)
+    visitor_hash: str | None = field(default=None, repr=False)
+    admin_http: bool = False
 
 
 def environment() -> Environment:
     """Read the environment: DERMDEMO_HOME, DERMDEMO_CHECKPOINTS, DERMDEMO_DATA (folders, colon-separated),
-    DERMDEMO_SLURM, DERMDEMO_JOBS, DERMDEMO_ADMIN_HASH, DERMDEMO_UPLOAD_SECONDS (how long an uploaded file stays
-    once it was read), HF_HUB_OFFLINE, GRADIO_SERVER_NAME and _PORT.
+    DERMDEMO_SLURM, DERMDEMO_JOBS, DERMDEMO_ADMIN_HASH, DERMDEMO_VISITOR_HASH, DERMDEMO_ADMIN_HTTP (1: logins over
+    plain http from other machines), DERMDEMO_UPLOAD_SECONDS (how long an uploaded file stays once it was read),
+    HF_HUB_OFFLINE, GRADIO_SERVER_NAME and _PORT.
 
     Raises:
         ConfigError: the port, the seconds or the number of jobs is no number.
@@ -279,5 +355,7 @@ def environment() -> Environment:
         port=int(port),
         upload_seconds=float(seconds),
         admin_hash=os.environ.get("DERMDEMO_ADMIN_HASH") or None,
+        visitor_hash=os.environ.get("DERMDEMO_VISITOR_HASH") or None,
+        admin_http=os.environ.get("DERMDEMO_ADMIN_HTTP", "") == "1",
         offline=os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0"),
     )

@@ -110,6 +110,8 @@ class Novelty:
         error_quantile: share of the reference with a smaller reconstruction error; both tails count.
         detail_quantile: share of the reference whose input has less fine structure; both tails count, and
             blank, smooth and blurred pictures lie near 0. None where the atlas does not hold it.
+        feature_quantile: share of the reference whose features, in the encoder that the atlas names, are nearer
+            to the training lesions'; None where the atlas does not hold them.
         reference: what the reference is, for example ``calib lesions of HAM10000 (n = 1002)``.
     """
 
@@ -120,6 +122,7 @@ class Novelty:
     error_quantile: float
     reference: str
     detail_quantile: float | None = None
+    feature_quantile: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,3 +236,51 @@ class DecodedImage:
     pixels: Image.Image
     format: str
     original_size: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast and in how much memory one stage runs at one size; seconds and bytes.
+
+    Attributes:
+        train: an image through a training step. `evaluate`: through evaluation. `frozen`: through the part of
+            Stage II that is computed once. `save`: a training checkpoint.
+        idle: memory with the model and its optimiser; `gpu_idle` on the GPU, 0 without.
+        active, gpu_active: memory of a step per image and pixel. `kept`: of the frozen part's output per image.
+        parameters, trained: numbers.
+    """
+
+    stage: str
+    size: int
+    batch: int
+    train: float
+    evaluate: float
+    frozen: float
+    save: float
+    idle: int
+    active: float
+    kept: int
+    gpu_idle: int
+    gpu_active: float
+    parameters: int
+    trained: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedReport:
+    """What was measured of the steps of a job, on some images of a data set.
+
+    Attributes:
+        start: seconds from the start of the process to the first image. `table`: to read the table of images.
+        decode: seconds to decode and fingerprint an image.
+        compare: seconds to compare two fingerprints. `images`: how many images all of it was measured on.
+        share: of the processors that other programs left, in (0, 1].
+    """
+
+    start: float
+    table: float
+    decode: float
+    compare: float
+    images: int
+    share: float
+    speeds: tuple[Speed, ...]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dermdemo.config import (
     PRESETS,
+    ContrastiveConfig,
     FinetuneConfig,
     Phase,
     PretrainConfig,
@@ -23,7 +24,7 @@ from dermdemo.config import (
 )
 from dermdemo.errors import ConfigError
 
-CONFIGS = (RunConfig, PretrainConfig, SupervisedConfig, FinetuneConfig)
+CONFIGS = (RunConfig, PretrainConfig, ContrastiveConfig, SupervisedConfig, FinetuneConfig)
 sizes = st.integers(1, 32).map(lambda k: 32 * k)
 schedules = st.lists(st.tuples(sizes, st.integers(1, 500)), min_size=1, max_size=6).map(
     lambda phases: sorted(phases, key=lambda p: p[0]))
@@ -82,9 +83,16 @@ def test_bad_schedules(text: str, message: str) -> None:
     (PretrainConfig, {"kl_cycles": 0}, "at least one cycle"),
     (PretrainConfig, {"free_bits": -1.0}, "Free bits"),
     (PretrainConfig, {"grid_every": 0}, "Grids"),
+    (PretrainConfig, {"mask": 1.0}, "hidden"),
+    (PretrainConfig, {"mask": -0.1}, "hidden"),
+    (PretrainConfig, {"blur": 0.25}, "blur"),
     (SupervisedConfig, {"label_smoothing": 1.0}, "smoothing"),
     (SupervisedConfig, {"drop_path": -0.1}, "Drop path"),
     (SupervisedConfig, {"val_fraction": 0.0}, "validation fraction"),
+    (ContrastiveConfig, {"batch_size": 1}, "at least 2 images"),
+    (ContrastiveConfig, {"projection_hidden": 0}, "hidden unit"),
+    (ContrastiveConfig, {"projection": 1}, "two dimensions"),
+    (ContrastiveConfig, {"temperature": 0.0}, "temperature must be positive"),
     (FinetuneConfig, {"schedule": "64x2,128x2"}, "one phase"),
     (FinetuneConfig, {"unfrozen_stages": 5}, "stages can train"),
     (FinetuneConfig, {"stage_lr": 0.0}, "Stage learning rates"),
@@ -122,7 +130,8 @@ def test_configs_are_frozen_and_keyword_only(kind: type[RunConfig]) -> None:
 
 
 def test_presets_fit_their_command_and_say_what_to_expect() -> None:
-    kinds = {"pretrain": PretrainConfig, "train": FinetuneConfig, "pretrain-supervised": SupervisedConfig}
+    kinds = {"pretrain": PretrainConfig, "train": FinetuneConfig, "study": FinetuneConfig,
+             "pretrain-supervised": SupervisedConfig, "pretrain-ssl": ContrastiveConfig}
     for command, presets in PRESETS.items():
         for name, preset in presets.items():
             assert isinstance(preset.config, kinds[command]), name
@@ -141,3 +150,22 @@ def test_the_environment_decides_folders(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert (environment().home, environment().checkpoints) == (tmp_path, tmp_path / "models")
     assert environment().offline
+
+
+@pytest.mark.parametrize(("value", "allowed"), [("1", True), ("", False), ("0", False), ("true", False)])
+def test_plain_http_logins_are_allowed_by_a_1_alone(
+    monkeypatch: pytest.MonkeyPatch, value: str, allowed: bool
+) -> None:
+    monkeypatch.setenv("DERMDEMO_ADMIN_HTTP", value)
+    assert environment().admin_http is allowed
+
+
+@pytest.mark.parametrize(("values", "words"), [
+    ({}, "as a VAE"), ({"ae": True}, "as a plain autoencoder"),
+    ({"mask": 0.5}, "as a denoising VAE (50% of each image's squares hidden)"),
+    ({"ae": True, "blur": 0.05}, "as a denoising autoencoder (images blurred by up to 5.0% of their side)"),
+    ({"mask": 0.25, "blur": 0.02},
+     "as a denoising VAE (25% of each image's squares hidden, images blurred by up to 2.0% of their side)"),
+])  # fmt: skip
+def test_stage_one_says_what_was_hidden(values: dict[str, Any], words: str) -> None:
+    assert PretrainConfig(**values).method == words

@@ -37,11 +37,12 @@ def is_archive(path: Path) -> bool:
         return stream.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def entries(path: Path, *, limit: int) -> Iterator[Entry]:
+def entries(path: Path, *, limit: int, total: int = MAX_TOTAL) -> Iterator[Entry]:
     """Files of a zip in the order they are stored; folders and hidden files are left out.
 
     Args:
         limit: files at most; what comes after is reported as one last entry.
+        total: bytes at most, unpacked; each file after that is reported as ``too-large``.
 
     Raises:
         ImageError: the file is not a zip that can be read.
@@ -49,9 +50,9 @@ def entries(path: Path, *, limit: int) -> Iterator[Entry]:
     try:
         with zipfile.ZipFile(path) as archive:
             wanted = [info for info in archive.infolist() if _counts(info)]
-            left = MAX_TOTAL
+            left = total
             for info in wanted[:limit]:
-                entry = _read(archive, info, left)
+                entry = _read(archive, info, left, total)
                 left -= len(entry.data) if isinstance(entry.data, bytes) else 0
                 yield entry
             if len(wanted) > limit:
@@ -68,7 +69,7 @@ def _counts(info: zipfile.ZipInfo) -> bool:
     return not info.is_dir() and not name.startswith(SKIPPED) and not Path(name).name.startswith(".")
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, left: int) -> Entry:
+def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, left: int, total: int) -> Entry:
     name = info.filename[-SHOWN_NAME:]
     if info.flag_bits & 0x1:
         return Entry(name, ImageError("The file is encrypted; send it without a password.", reason="encrypted"))
@@ -76,8 +77,8 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, left: int) -> Entry:
         return Entry(name, ImageError("The file expands far more than a photograph does; it is not opened.",
                                       reason="bomb"))
     if left <= 0:
-        return Entry(name, ImageError("The archive holds more than 1 GB; send fewer images at once.",
-                                      reason="too-large"))
+        return Entry(name, ImageError(f"The archive holds more than {total / 2**30:.3g} GB; send fewer images at "
+                                      "once.", reason="too-large"))
     try:
         with archive.open(info) as stream:
             return Entry(name, stream.read(min(MAX_BYTES + 1, left)))

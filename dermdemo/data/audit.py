@@ -78,7 +78,8 @@ def audit(table: LesionTable, *, split_seed: int = 0) -> Audit:
 def missing_metadata(table: LesionTable) -> dict[str, int]:
     """Empty or unknown cells per metadata column."""
     columns = [c for c in table.frame.columns if c not in RESERVED]
-    return {c: int(table.frame[c].astype(str).str.lower().isin(UNKNOWN).sum()) for c in columns}
+    cells = {c: table.frame[c].astype(object).where(table.frame[c].notna(), "") for c in columns}
+    return {c: int(v.astype(str).str.strip().str.lower().isin(UNKNOWN).sum()) for c, v in cells.items()}
 
 
 def _split_table(table: LesionTable, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:

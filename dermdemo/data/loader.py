@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -90,6 +91,7 @@ class Augmentation:
         brightness, contrast, saturation: largest relative change.
     """
 
+    DRAWS: ClassVar[int] = 9
     rotate: bool = True
     min_zoom: float = 0.75
     brightness: float = 0.1
@@ -101,18 +103,27 @@ class Augmentation:
 
         With several processes the draws of the global batch are made and this process takes its own.
         """
-        n = len(x)
-        draw = torch.rand((n * world, 9), generator=generator)[rank::world]
-        zoom = self.min_zoom + (1 - self.min_zoom) * draw[:, 0]
-        angle = 2 * torch.pi * draw[:, 1] if self.rotate else torch.zeros(n)
-        mirror = torch.where(draw[:, 2] < 0.5, -1.0, 1.0)
-        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-        shift = (draw[:, 3:5] * 2 - 1) * (1 - zoom)[:, None]
-        theta = torch.stack([torch.stack([cos * mirror, -sin, shift[:, 0]], 1),
-                             torch.stack([sin * mirror, cos, shift[:, 1]], 1)], 1)  # (N, 2, 3)
+        return self.apply(x, self.draw(len(x) * world, generator)[rank::world])
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """What decides the views of n images: uniform numbers (n, DRAWS)."""
+        return torch.rand((n, self.DRAWS), generator=generator)
+
+    def apply(self, x: Tensor, draw: Tensor) -> Tensor:
+        """The view of each image (N, 3, S, S) that its row of `draw` (N, DRAWS) decides."""
+        zoom = self.min_zoom + (1 - self.min_zoom) * draw[:, :1]
+        return self._jitter(self._warp(x, zoom.expand(-1, 2), draw[:, 1:5]), (draw[:, 5:8] * 2 - 1).to(x))
+
+    def _warp(self, x: Tensor, zoom: Tensor, draw: Tensor) -> Tensor:
+        """The window of `zoom` (N, 2) of width and height, turned, mirrored and moved as `draw` (N, 4) says."""
+        angle = 2 * torch.pi * draw[:, 0] if self.rotate else torch.zeros(len(x))
+        mirror = torch.where(draw[:, 1] < 0.5, -1.0, 1.0)
+        cos, sin = torch.cos(angle)[:, None] * zoom, torch.sin(angle)[:, None] * zoom
+        shift = (draw[:, 2:4] * 2 - 1) * (1 - zoom)
+        theta = torch.stack([torch.stack([cos[:, 0] * mirror, -sin[:, 1], shift[:, 0]], 1),
+                             torch.stack([sin[:, 0] * mirror, cos[:, 1], shift[:, 1]], 1)], 1)  # (N, 2, 3)
         grid = F.affine_grid(theta.to(x), list(x.shape), align_corners=False)
-        x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-        return self._jitter(x, (draw[:, 5:8] * 2 - 1).to(x))
+        return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
     def _jitter(self, x: Tensor, draw: Tensor) -> Tensor:
         brightness, contrast, saturation = (

@@ -107,7 +107,7 @@ def group_bootstrap(
     out = {}
     for name in metric_fns:
         estimate = finite_or_none(point[name][0, 0])
-        low, high, undefined = _percentiles(draws[name][0], level, skip=estimate is None or note is not None)
+        low, high, undefined = percentiles(draws[name][0], level, skip=estimate is None or note is not None)
         out[name] = Interval(
             estimate=estimate,
             low=low,
@@ -143,7 +143,7 @@ def paired_difference(
         estimate = finite_or_none(point[name][0, 0] - point[name][1, 0])
         difference = draws[name][0] - draws[name][1]
         skip = estimate is None or note is not None
-        low, high, undefined = _percentiles(difference, level, skip=skip)
+        low, high, undefined = percentiles(difference, level, skip=skip)
         known = difference[np.isfinite(difference)]
         out[name] = PairedDifference(
             estimate=estimate,
@@ -195,7 +195,7 @@ def mcnemar_exact(
     return McNemar(n_lesions=len(rows), only_a=only_a, only_b=only_b, p_value=p)
 
 
-def _percentiles(values: FloatArray, level: float, *, skip: bool) -> tuple[float | None, float | None, int]:
+def percentiles(values: FloatArray, level: float, *, skip: bool) -> tuple[float | None, float | None, int]:
     """Low, high and the number of undefined values."""
     known = values[np.isfinite(values)]
     undefined = len(values) - len(known)

@@ -15,7 +15,8 @@ from dermdemo.config import DeviceName, environment
 from dermdemo.data.loader import PixelStore, to_float
 from dermdemo.data.sources import LesionTable
 from dermdemo.errors import DataError
-from dermdemo.models.checkpoint import Loaded
+from dermdemo.models.checkpoint import CheckpointMeta, Loaded
+from dermdemo.models.stored_figures import read_test
 from dermdemo.runtime import resolve_device
 
 BATCH = 128
@@ -93,6 +94,16 @@ def readings(sha256: str) -> int:
     """How often test has been read for a model on this machine, on whatever data."""
     path = environment().home / READINGS_FILE
     return _counted(path, {"model": sha256, "split": "test"}) if path.exists() else 0
+
+
+def readings_anywhere(meta: CheckpointMeta) -> int:
+    """The same, or what was stored with the model when it was evaluated elsewhere, whichever is more.
+
+    Raises:
+        CheckpointError: its stored figures cannot be read.
+    """
+    stored = read_test(meta)
+    return max(readings(meta.sha256), stored.readings if stored else 0)
 
 
 def _counted(path: Path, wanted: dict[str, str]) -> int:

@@ -85,9 +85,13 @@ def _one_of(allowed: tuple[Any, ...], value: object, where: str) -> object:
 def _scalar(hint: Any, value: object, where: str) -> Any:
     """A bool, int, float, str or one of a Literal; whole numbers are accepted where a float is declared."""
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number with hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
             raise DataError(f"{where} is not a finite number.")
-        return float(value)
+        return number
     if get_origin(hint) is Literal and value in get_args(hint):
         return value
     if hint in (int, str, bool) and type(value) is hint:

@@ -80,10 +80,10 @@ def _resamples(
     step = max(1, CHUNK_ELEMENTS // len(data.y))
     for start in range(0, n_resamples, step):
         b = min(step, n_resamples - start)
-        yield _counts(lesion_rng, b, data.n_groups)[:, data.group], _counts(seed_rng, b, n_seeds)
+        yield draw_counts(lesion_rng, b, data.n_groups)[:, data.group], draw_counts(seed_rng, b, n_seeds)
 
 
-def _counts(rng: np.random.Generator, b: int, n: int) -> FloatArray:
+def draw_counts(rng: np.random.Generator, b: int, n: int) -> FloatArray:
     """How often each of n units is drawn in n draws with replacement: (b, n)."""
     drawn = rng.integers(0, n, size=(b, n)) + n * np.arange(b)[:, None]
     return np.bincount(drawn.ravel(), minlength=b * n).reshape(b, n).astype(np.float64)

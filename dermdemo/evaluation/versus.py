@@ -3,17 +3,22 @@
 Every figure is taken at temperature 1 (calibration moves with the model and is fitted elsewhere), every interval
 is a bootstrap over lesions, and a difference counts only where its interval leaves 0 out. Many lines are
 compared, so some of them leave 0 out by chance: the verdict on all images comes first and is the one to act on.
+Lines on classes and subgroups are corrected together (Holm 1979, at 5 %), from p-values that take the width of
+the interval for that of a normal distribution: resamples are too few to count such tails. What stands only before
+the correction is said to be what chance alone may give.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from dermdemo.data.audit import UNKNOWN
 from dermdemo.errors import DataError
 from dermdemo.evaluation.calibration import softmax
 from dermdemo.evaluation.checks import FloatArray
@@ -30,8 +35,9 @@ SITES = ("localization", "anatom_site_general", "site")
 AGE_BANDS = ((0, 30, "under 30"), (30, 45, "30 to 44"), (45, 60, "45 to 59"), (60, 75, "60 to 74"),
              (75, 200, "75 and over"))
 MIN_LESIONS = 10  # a subgroup or class of fewer gets no interval
+ALPHA = 0.05
+WIDTH = 2 * 1.959964  # of a 95 % interval, in standard errors
 MAX_UNDEFINED = 0.2  # share of resamples; an interval over fewer would rest on the lucky ones
-UNKNOWN = {"", "nan", "none", "unknown", "na"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,8 @@ class Line:
     Attributes:
         scope: ``all``, ``class: mel``, ``sex: female``, ``age: 45 to 59``, ``site: back``.
         difference, low, high: candidate minus live and its 95 % interval; None where `why` says why.
+        outcome: by this interval alone. `p_value`: two-sided, see above; None without an interval.
+        stands: on a class or subgroup, whether the outcome stands after correction for all of them.
     """
 
     scope: str
@@ -54,6 +62,8 @@ class Line:
     high: float | None
     outcome: Outcome
     why: str = ""
+    p_value: float | None = None
+    stands: bool = False
 
     def to_text(self) -> str:
         name = WORDS.get(self.metric, self.metric)
@@ -94,6 +104,7 @@ def versus(arm: str, candidate: Predictions, live: Predictions, frame: pd.DataFr
                             lesions=live.y == k)
     for scope, rows in subgroups(frame).items():
         lines += pair.lines(scope, {k: STANDARD_METRICS[k] for k in ("accuracy", "balanced_accuracy")}, rows)
+    lines = corrected(lines)
     return Versus(arm=arm, n_images=len(live.y), n_lesions=len(np.unique(live.groups)), lines=tuple(lines),
                   verdict=verdict(lines))
 
@@ -137,7 +148,28 @@ def _line(metric: str, d: PairedDifference, candidate: float | None, live: float
     else:
         outcome = "better" if low > 0 else "worse" if high < 0 else "not distinguishable"
     return Line(metric=metric, candidate=candidate, live=live, difference=d.estimate, low=low, high=high,
-                outcome=outcome, why=why, **common)
+                outcome=outcome, why=why, p_value=_p_value(d.estimate, low, high), **common)
+
+
+def _p_value(difference: float | None, low: float | None, high: float | None) -> float | None:
+    """Two-sided, of a difference of 0, were its distribution normal and as wide as the interval."""
+    if difference is None or low is None or high is None:
+        return None
+    if high <= low:
+        return 1.0 if difference == 0 else 0.0
+    return math.erfc(abs(difference) / ((high - low) / WIDTH) / math.sqrt(2))
+
+
+def corrected(lines: Sequence[Line]) -> list[Line]:
+    """The lines, those on classes and subgroups marked that stand after Holm's correction over all of these."""
+    family = [k for k, line in enumerate(lines) if line.scope != "all" and line.p_value is not None]
+    family.sort(key=lambda k: lines[k].p_value or 0.0)
+    out = list(lines)
+    for rank, k in enumerate(family):
+        if (lines[k].p_value or 0.0) > ALPHA / (len(family) - rank):
+            break
+        out[k] = replace(lines[k], stands=lines[k].outcome in ("better", "worse"))
+    return out
 
 
 def subgroups(frame: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -155,18 +187,28 @@ def subgroups(frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def verdict(lines: Sequence[Line]) -> str:
-    """Plain words: first all images, then what classes and subgroups add."""
+    """Plain words: first all images, then what classes and subgroups add, and how far it is to be believed."""
     overall = [line for line in lines if line.scope == "all"]
     rest = [line for line in lines if line.scope != "all"]
     text = f"On all images: {_sentence(overall)}."
-    moved = [line for line in rest if line.outcome in ("better", "worse")]
-    unknown = sum(line.outcome == "not comparable" for line in rest)
-    if moved:
-        text += f" In classes and subgroups: {_sentence(moved)}."
-    elif unknown < len(rest):
+    known = [line for line in rest if line.outcome != "not comparable"]
+    moved = [line for line in known if line.outcome in ("better", "worse")]
+    stands, by_chance = ([line for line in moved if line.stands is wanted] for wanted in (True, False))
+    if stands:
+        text += f" In classes and subgroups: {_sentence(stands)}."
+    if by_chance:
+        text += (f" Not after correction for the {len(known)} lines compared there, of which {_expected(len(known))} "
+                 f"may leave 0 out by chance: {_sentence(by_chance)}.")
+    if known and not moved:
         text += " No class or subgroup that can be compared differs by more than chance allows."
+    unknown = len(rest) - len(known)
     return text + (f" {unknown} of {len(rest)} lines on classes and subgroups have too few lesions to tell."
                    if unknown else "")
+
+
+def _expected(n: int) -> str:
+    """How many of n lines are expected to leave 0 out where nothing differs."""
+    return "about one" if n * ALPHA < 1.5 else f"about {n * ALPHA:.0f}"
 
 
 def _sentence(lines: Sequence[Line]) -> str:

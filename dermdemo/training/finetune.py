@@ -8,40 +8,47 @@ between train and validation compare like with like.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from dermdemo.config import FinetuneConfig
-from dermdemo.data.loader import LESION_VIEWS, PixelStore, epoch_batches, shard_batches, to_float
+from dermdemo.data.loader import LESION_VIEWS, PixelStore, shard_batches, to_float
 from dermdemo.data.sources import LesionTable
 from dermdemo.data.splits import Split, label_subset
 from dermdemo.errors import DataError
+from dermdemo.evaluation.image_scores import ImageLosses, write_epoch, write_images
 from dermdemo.models.classifier import Classifier
 from dermdemo.models.encoder import STAGES, Encoder
 from dermdemo.runtime import generator
 from dermdemo.training.losses import class_alpha, focal_loss
+from dermdemo.training.pixel_task import PixelTask
+from dermdemo.training.sharing import Extras, frozen_hash
 from dermdemo.types import InputSpec
 
 EVAL_BATCH = 256
 
 
-class FinetuneTask:
+class FinetuneTask(PixelTask):
     """What the loop needs to know of Stage II."""
 
     stage = "train"
     forward_methods: tuple[str, ...] = ("forward_features",)
-    selects_on = "loss"
+    config: FinetuneConfig
+    module: Classifier
+    split: Split
 
-    def __init__(self, config: FinetuneConfig, table: LesionTable, split: Split, fabric: Fabric, encoder: Encoder
-                 ) -> None:
+    def __init__(self, config: FinetuneConfig, table: LesionTable, split: Split, fabric: Fabric, encoder: Encoder,
+                 extras: Extras | None = None) -> None:
         self.config, self.table, self.split, self.fabric = config, table, split, fabric
+        self.extras = extras or Extras()
+        self.measured: dict[str, ImageLosses] = {}
         labels = torch.tensor(table.labels())
         labelled = [r for r in split.rows("train") if labels[r] >= 0]
         self.train_rows = label_subset(table, labelled, config.label_fraction, seed=config.seed)
@@ -60,9 +67,7 @@ class FinetuneTask:
                                             decay=self.config.lr_decay, weight_decay=self.config.weight_decay)
 
     def data_summary(self) -> dict[str, Any]:
-        return {"name": self.table.name, "hash": self.table.data_hash(), "split_hash": self.split.hash,
-                "train_images": len(self.train_rows), "val_images": len(self.val_rows),
-                "classes": list(self.table.classes)}
+        return super().data_summary() | {"classes": list(self.table.classes)}
 
     @property
     def caches(self) -> bool:
@@ -73,7 +78,7 @@ class FinetuneTask:
         """Decode, and run the frozen part once over every view, the plain training images and val."""
         spec = InputSpec(size=size)
         self.module.eval()
-        self.store = PixelStore(self.table, self.train_rows, spec)
+        self.store = self._pixels(self.train_rows, spec)
         if self.caches:
             first = self._features(self.store, 0)
             self.views = torch.empty((self.config.views, *first.shape), dtype=first.dtype)
@@ -82,10 +87,30 @@ class FinetuneTask:
                 self.views[view] = self._features(self.store, view)
         order = torch.randperm(len(self.train_rows), generator=generator("train-eval", 0))
         measured = sorted(order[:self.config.train_eval_limit].tolist())
-        plain = PixelStore(self.table, [self.train_rows[k] for k in measured], spec)
-        self.plain = self._features(plain), self.labels[plain.rows]
-        val = PixelStore(self.table, self.val_rows, spec)
-        self.val = self._features(val), self.labels[val.rows]
+        plain = [self.train_rows[k] for k in measured]
+        self.plain, self.val = self._plain_features(plain, spec), self._plain_features(self.val_rows, spec)
+        if self._scores is not None:
+            groups = self.table.frame["group"].to_numpy(str)
+            write_images(self._scores, {name: (self.labels[rows].numpy(), groups[rows])
+                                        for name, rows in (("train", plain), ("val", self.val_rows))})
+
+    @property
+    def _scores(self) -> Path | None:
+        """Where the scores of every image go, if they are asked for and this process sees all images."""
+        return self.extras.scores if self.fabric.world_size == 1 else None
+
+    def _pixels(self, rows: list[int], spec: InputSpec) -> PixelStore:
+        shared = self.extras.shared
+        return shared.pixels(rows, spec) if shared else PixelStore(self.table, rows, spec)
+
+    def _plain_features(self, rows: list[int], spec: InputSpec) -> tuple[Tensor, Tensor]:
+        """Un-augmented output of the frozen part and labels; of the seed they know only by the weights."""
+        shared, labels = self.extras.shared, self.labels[rows]
+        if shared is None:
+            return self._features(self._pixels(rows, spec)), labels
+        where = f"{self.fabric.device.type}/{self.config.precision}"
+        key = tuple(rows), spec, frozen_hash(self.module), where
+        return shared.features(key, lambda: self._features(self._pixels(rows, spec))), labels
 
     @torch.no_grad()
     def _features(self, store: PixelStore, view: int | None = None) -> Tensor:
@@ -99,16 +124,6 @@ class FinetuneTask:
                 out.append(self.module.frozen_part(x.contiguous(memory_format=torch.channels_last)).half().cpu())
         return torch.cat(out)
 
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train_rows) / (self.config.batch_size * self.fabric.world_size))
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        return epoch_batches(len(self.train_rows), self.config.batch_size, seed=self.config.seed, epoch=epoch,
-                             rank=self.fabric.global_rank, world=self.fabric.world_size)
-
-    def beta(self, progress: float) -> None:
-        return None
-
     # -- one step
     def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
                       ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -121,44 +136,52 @@ class FinetuneTask:
             x = to_float(self.store.batch(batch).to(self.fabric.device))
             features = LESION_VIEWS(x, g, rank=rank, world=world)
         target = self.labels[[self.train_rows[int(k)] for k in batch]].to(features.device)
-        logits = model.forward_features(features.contiguous(memory_format=torch.channels_last)
-                                        if features.ndim == 4 else features)
+        if features.ndim == 4:
+            features = features.contiguous(memory_format=torch.channels_last)
+        with self.fabric.autocast():  # in a single process Fabric does so for `forward` alone
+            logits = model.forward_features(features)
         loss = focal_loss(logits, target, gamma=self.config.gamma, alpha=self.alpha)
         return loss, {"augmented_loss": loss}
 
     # -- measuring
     def train_metrics(self, model: Any, sums: Mapping[str, Tensor], count: int, epoch: int) -> dict[str, Any]:
         """Evaluation-mode figures on un-augmented training images, and the augmented training loss."""
-        return self._measure(model, *self.plain) | {k: float(v) / count for k, v in sums.items()}
+        return self._measure(model, "train", *self.plain) | super().train_metrics(model, sums, count, epoch)
 
     def validate(self, model: Any, epoch: int) -> dict[str, Any]:
-        return self._measure(model, *self.val)
+        """Figures on val; the loop measures train just before, so both are written down here if asked for."""
+        record = self._measure(model, "val", *self.val)
+        if self._scores is not None:
+            write_epoch(self._scores, epoch, self.measured)
+        return record
 
     @torch.no_grad()
-    def _measure(self, model: Any, features: Tensor, labels: Tensor) -> dict[str, Any]:
+    def _measure(self, model: Any, split: str, features: Tensor, labels: Tensor) -> dict[str, Any]:
         """Focal loss, NLL, accuracy, balanced accuracy over classes present; sharded over processes."""
         classes = self.module.classes
         sums = torch.zeros(2, dtype=torch.float64)
         table = torch.zeros((2, classes), dtype=torch.float64)  # right, all
         alpha = self.alpha if self.alpha is not None else torch.ones(classes)
+        losses, hits = [], []
         for part in shard_batches(len(labels), EVAL_BATCH, self.fabric.global_rank, self.fabric.world_size):
-            logits = model.forward_features(features[part].to(self.fabric.device).float()).cpu()
+            with self.fabric.autocast():
+                logits = model.forward_features(features[part].to(self.fabric.device).float()).cpu()
             y = labels[part]
             log_p = F.log_softmax(logits, 1).gather(1, y[:, None]).squeeze(1)
             focal = -((1 - log_p.exp()).clamp_min(0) ** self.config.gamma) * log_p * alpha[y]
+            losses.append(focal)
+            hits.append(y == logits.argmax(1))
             sums += torch.stack([focal.sum(), -log_p.sum()]).double()
-            table += torch.stack([torch.bincount(y[logits.argmax(1) == y], minlength=classes),
+            table += torch.stack([torch.bincount(y[hits[-1]], minlength=classes),
                                   torch.bincount(y, minlength=classes)]).double()
+        if self._scores is not None:
+            self.measured[split] = ImageLosses(np.concatenate(losses), np.concatenate(hits))
         sums = self.fabric.all_reduce(sums, reduce_op="sum").cpu()
         right, total = self.fabric.all_reduce(table, reduce_op="sum").cpu()
         present = total > 0
         n = float(total.sum())
         return {"loss": float(sums[0]) / n, "nll": float(sums[1]) / n, "accuracy": float(right.sum()) / n,
                 "balanced_accuracy": float((right[present] / total[present]).mean()), "n": int(n)}
-
-    # -- after an epoch
-    def after_epoch(self, model: Any, epoch: int, folder: Path, record: Mapping[str, Any]) -> None:
-        """Nothing to draw: the curves are in the events."""
 
     def warnings(self, history: list[dict[str, Any]]) -> list[tuple[str, str]]:
         majority = float(torch.bincount(self.labels[self.val_rows]).max()) / len(self.val_rows)

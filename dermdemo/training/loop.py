@@ -1,4 +1,4 @@
-"""The one training loop, under Stage I, Stage II and supervised pretraining alike.
+"""The one training loop, under Stage I, Stage II, contrastive and supervised pretraining alike.
 
 Reads top to bottom: restore, then per epoch: phase, batches, validation, event, checkpoint.
 A run folder holds config.json, events.jsonl, last.pt (model, optimiser, history), best.pt (model)
@@ -217,7 +217,7 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
         if config.phase_of(epoch).size != size:
             size = config.phase_of(epoch).size
             task.start_phase(size)
-        record = _train_epoch(task, model, optimizer, config, fabric, epoch, size)
+        record = train_epoch(task, model, optimizer, config, fabric, epoch, size)
         state.seconds += record.seconds
         _record(task, model, state, log, record)
         improved = record.val[task.selects_on] < state.best_value
@@ -282,8 +282,9 @@ def _record(task: Task, model: Any, state: RunState, log: events.EventLog, recor
                 print(f"warning ({name}): {message}", file=sys.stderr)
 
 
-def _train_epoch(task: Task, model: Any, optimizer: Any, config: RunConfig, fabric: Fabric, epoch: int,
-                 size: int) -> events.Epoch:
+def train_epoch(task: Task, model: Any, optimizer: Any, config: RunConfig, fabric: Fabric, epoch: int,
+                size: int) -> events.Epoch:
+    """One epoch of steps, then validation. Raises TrainingError: a step was not finite."""
     model.train()
     torch.manual_seed(derived_seed("epoch", config.seed, epoch, fabric.global_rank))  # dropout, drop path
     sums: dict[str, Tensor] = {}

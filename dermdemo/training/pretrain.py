@@ -7,7 +7,7 @@ of the reconstruction from mu for validation, from a sample during training.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
 from dermdemo.config import PretrainConfig
-from dermdemo.data.loader import LESION_VIEWS, PixelStore, epoch_batches, shard_batches, to_float
+from dermdemo.data.corruption import Corruption
+from dermdemo.data.loader import LESION_VIEWS, shard_batches, to_float
 from dermdemo.data.sources import LesionTable
 from dermdemo.data.splits import Split
 from dermdemo.models.vae import VAE, Posterior
 from dermdemo.runtime import generator
 from dermdemo.training.losses import ELBOTerms, free_bits_kl, gaussian_kl, gaussian_nll, laplace_nll, sigma_nll
+from dermdemo.training.pixel_task import PixelTask
 from dermdemo.training.schedules import kl_beta
-from dermdemo.types import InputSpec
 
 ACTIVE_VARIANCE = 0.01
 VARIANCE_MOMENTUM = 0.95
@@ -38,12 +39,13 @@ def psnr(mse: float) -> float:
     return -10 * math.log10(max(mse, 1e-12))
 
 
-class PretrainTask:
+class PretrainTask(PixelTask):
     """What the loop needs to know of Stage I."""
 
     stage = "pretrain"
     forward_methods: tuple[str, ...] = ("encode", "decode")
-    selects_on = "loss"
+    config: PretrainConfig
+    module: VAE
 
     def __init__(self, config: PretrainConfig, table: LesionTable, split: Split, fabric: Fabric) -> None:
         self.config, self.table, self.split, self.fabric = config, table, split, fabric
@@ -54,28 +56,9 @@ class PretrainTask:
         self.val_rows = split.rows("val")[:config.val_limit]
 
     # -- set-up
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        wide = [p for p in self.module.parameters() if p.ndim > 1]
-        narrow = [p for p in self.module.parameters() if p.ndim <= 1]
-        return [{"params": wide, "lr": self.config.lr, "weight_decay": self.config.weight_decay},
-                {"params": narrow, "lr": self.config.lr, "weight_decay": 0.0}]
-
-    def data_summary(self) -> dict[str, Any]:
-        return {"name": self.table.name, "hash": self.table.data_hash(), "split_hash": self.split.hash,
-                "train_images": len(self.train_rows), "val_images": len(self.val_rows)}
-
     def start_phase(self, size: int) -> None:
-        spec = InputSpec(size=size)
+        super().start_phase(size)
         self.pixels = 3 * size * size
-        self.train_store = PixelStore(self.table, self.train_rows, spec)
-        self.val_store = PixelStore(self.table, self.val_rows, spec)
-
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train_rows) / (self.config.batch_size * self.fabric.world_size))
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        return epoch_batches(len(self.train_rows), self.config.batch_size, seed=self.config.seed, epoch=epoch,
-                             rank=self.fabric.global_rank, world=self.fabric.world_size)
 
     def beta(self, progress: float) -> float:
         c = self.config
@@ -92,7 +75,8 @@ class PretrainTask:
         x = to_float(self.train_store.batch(batch).to(self.fabric.device))
         x = LESION_VIEWS(x, g, rank=rank, world=world).contiguous(memory_format=torch.channels_last)
         noise = torch.randn((len(x) * world, self.config.latent), generator=g)[rank::world].to(x.device)
-        x_hat, q = model(x, noise)
+        given = Corruption(mask=self.config.mask, blur=self.config.blur)(x, g, rank=rank, world=world)
+        x_hat, q = model(given.contiguous(memory_format=torch.channels_last), noise)
         mse = (x_hat - x).square().mean()
         terms = self._terms(x, x_hat, q, mse, self.beta(progress))
         with torch.no_grad():
@@ -125,10 +109,8 @@ class PretrainTask:
     # -- measuring
     def train_metrics(self, model: Any, sums: Mapping[str, Tensor], count: int, epoch: int) -> dict[str, Any]:
         """Means over the epoch's augmented batches, in training mode (SSIM: of a few images of each)."""
-        if not sums:
-            return {}
-        means = {k: float(v) / count for k, v in sums.items()}
-        return means | {"psnr": psnr(means["mse"])}
+        means = super().train_metrics(model, sums, count, epoch)
+        return means | {"psnr": psnr(means["mse"])} if sums else {}
 
     @torch.no_grad()
     def validate(self, model: Any, epoch: int) -> dict[str, Any]:
@@ -140,10 +122,11 @@ class PretrainTask:
                                    self.fabric.world_size):
             x = to_float(self.val_store.batch(batch).to(self.fabric.device))
             x = x.contiguous(memory_format=torch.channels_last)
-            q = model.encode(x)
             noise = torch.stack([torch.randn(dims, generator=generator("noise", int(k))) for k in batch])
-            sampled = model.decode(self.module.sample(q, noise=noise), x.shape[-1]).float()
-            x_hat = model.decode(q.mu, x.shape[-1]).float()
+            with self.fabric.autocast():  # in a single process Fabric does so for `forward` alone
+                q = model.encode(x)
+                sampled = model.decode(self.module.sample(q, noise=noise), x.shape[-1]).float()
+                x_hat = model.decode(q.mu, x.shape[-1]).float()
             kl = gaussian_kl(q.mu, q.logvar)
             ssim = structural_similarity_index_measure(x_hat, x, data_range=1.0, reduction="none")
             sse = (x_hat - x).square().sum((1, 2, 3))

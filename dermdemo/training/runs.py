@@ -7,16 +7,17 @@ encoder it stands on as its neighbour.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from dermdemo.config import Arm, FinetuneConfig, PretrainConfig, RunConfig, SupervisedConfig
+from dermdemo.config import Arm, ContrastiveConfig, FinetuneConfig, PretrainConfig, RunConfig, SupervisedConfig
 from dermdemo.data.readable import prepare
 from dermdemo.data.sources import LesionTable, load_source
 from dermdemo.data.splits import Split
@@ -34,9 +35,12 @@ from dermdemo.models.checkpoint import (
 )
 from dermdemo.models.encoder import STAGES, Encoder
 from dermdemo.models.weights import Origin, encoder_from
+from dermdemo.training.contrastive import ContrastiveTask
 from dermdemo.training.finetune import FinetuneTask
 from dermdemo.training.loop import RunState, fit, hardware, make_fabric, open_run, versions
+from dermdemo.training.pixel_task import PixelTask
 from dermdemo.training.pretrain import PretrainTask
+from dermdemo.training.sharing import Extras
 from dermdemo.training.supervised import SupervisedTask
 from dermdemo.training.warm_start import WarmStart, check_unseen, find_start, join_schedules, load_start
 from dermdemo.types import InputSpec
@@ -126,30 +130,68 @@ def _started(request: RunRequest, start: WarmStart | None, module: nn.Module) ->
         load_start(start, module)
 
 
-def run_pretrain(request: RunRequest, config: PretrainConfig) -> Path:
-    """Stage I, from a source to an exported VAE (or autoencoder). Returns the checkpoint folder."""
+C = TypeVar("C", PretrainConfig, ContrastiveConfig)
+T = TypeVar("T", bound=PixelTask)
+
+
+class Pretrained(NamedTuple, Generic[T]):
+    """A pretraining run that has come to its end, and what it was made of."""
+
+    task: T
+    state: RunState
+    fabric: Fabric
+    table: LesionTable
+    split: Split
+    start: WarmStart | None
+
+    def how(self, words: str) -> str:
+        """``trained from scratch as a VAE on 5953 unlabelled images of ham10000``."""
+        return (f"trained {'' if self.start else 'from scratch '}{words} on {len(self.task.train_rows)} unlabelled "
+                f"images of {self.table.name}")
+
+
+def _without_labels(request: RunRequest, config: C, stage: str,
+                    make: Callable[[C, LesionTable, Split, Fabric], T]) -> Pretrained[T]:
+    """Train on the images of train, and measure on those of val."""
     fabric = make_fabric(config)
     fabric.launch()
     start = find_start(request.init, request.out, config, resumes=request.resumes)
     table, split = prepare(request.source, split_seed=request.split_seed)
     if start is not None:
         check_unseen(start, table.data_hash(), split.hash)
-    _begin(request, config, fabric, "pretrain", {"init": dataclasses.asdict(start) if start else None})
+    _begin(request, config, fabric, stage, {"init": dataclasses.asdict(start) if start else None})
     if fabric.is_global_zero:
         split.save(request.out / "split.csv", table)
-    task = PretrainTask(config, table, split, fabric)
+    task = make(config, table, split, fabric)
     _started(request, start, task.module)
     state = fit(task, config, request.out, fabric=fabric, resume=request.resume, finish=request.finish)
+    return Pretrained(task, state, fabric, table, split, start)
+
+
+def run_pretrain(request: RunRequest, config: PretrainConfig) -> Path:
+    """Stage I, from a source to an exported VAE (or autoencoder). Returns the checkpoint folder."""
+    task, state, fabric, table, split, start = run = _without_labels(request, config, "pretrain", PretrainTask)
     task.module.size = config.phase_of(state.epoch).size
     if fabric.is_global_zero:
         kind: Kind = "ae" if config.ae else "vae"
-        words = "a plain autoencoder" if config.ae else "a VAE"
-        how = (f"trained {'' if start else 'from scratch '}as {words} on {len(task.train_rows)} unlabelled images of "
-               f"{table.name}")
+        how = run.how(config.method)
         meta = CheckpointMeta(kind=kind, encoder=config.encoder, latent=config.latent, origin=f"{kind}:{table.name}",
                               origin_text=_origin(how, config, state, start),
                               **_common(request, config, table, state, fabric, split, start))
         _export(request, meta, vae_parts(task.module))
+    fabric.barrier()
+    return request.folder
+
+
+def run_contrastive(request: RunRequest, config: ContrastiveConfig) -> Path:
+    """SimCLR, from a source to an exported encoder. Returns the checkpoint folder."""
+    task, state, fabric, table, split, start = run = _without_labels(request, config, "pretrain-ssl", ContrastiveTask)
+    if fabric.is_global_zero:
+        how = run.how("by SimCLR (contrastive, no labels)")
+        meta = CheckpointMeta(kind="ssl", encoder=config.encoder, origin=f"ssl:{table.name}",
+                              origin_text=_origin(how, config, state, start) + "; its projection head is not kept",
+                              **_common(request, config, table, state, fabric, split, start))
+        _export(request, meta, encoder_parts(task.module.encoder))
     fabric.barrier()
     return request.folder
 
@@ -198,19 +240,34 @@ def arm_encoder(arm: Arm, weights: str | None, store: Path, config: FinetuneConf
     return encoder_from(str(folder), encoder)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a Stage II run starts from: the arm, and where its encoder's weights are (see `arm_encoder`)."""
+
+    arm: Arm
+    weights: str | None
+    encoder: str
+
+
 def run_train(request: RunRequest, config: FinetuneConfig, *, arm: Arm, weights: str | None, encoder: str) -> Path:
     """Stage II of one arm, from a source to an exported, calibrated classifier."""
+    return train_arm(request, config, Start(arm=arm, weights=weights, encoder=encoder))
+
+
+def train_arm(request: RunRequest, config: FinetuneConfig, start: Start, *,
+              data: tuple[LesionTable, Split] | None = None, extras: Extras | None = None) -> Path:
+    """`run_train`; `data` is the source of the request where it is loaded and split already."""
     from dermdemo.training.finish import finish_arm
 
     fabric = make_fabric(config)
     fabric.launch()
-    start, origin = arm_encoder(arm, weights, request.store, config, encoder)
-    table, split = prepare(request.source, split_seed=request.split_seed)
-    _begin(request, config, fabric, "train", {"arm": arm, "weights": weights, "origin": origin.text,
+    encoder, origin = arm_encoder(start.arm, start.weights, request.store, config, start.encoder)
+    table, split = data or prepare(request.source, split_seed=request.split_seed)
+    _begin(request, config, fabric, "train", {"arm": start.arm, "weights": start.weights, "origin": origin.text,
                                              "classes": list(table.classes)})
     if fabric.is_global_zero:
         split.save(request.out / "split.csv", table)
-    task = FinetuneTask(config, table, split, fabric, start)
+    task = FinetuneTask(config, table, split, fabric, encoder, extras)
     state = fit(task, config, request.out, fabric=fabric, resume=request.resume,
                 early_stopping=config.early_stopping, finish=request.finish)
     if fabric.is_global_zero:
@@ -219,7 +276,7 @@ def run_train(request: RunRequest, config: FinetuneConfig, *, arm: Arm, weights:
             task.module.load_state_dict(best["model"])
         base = origin.base if origin.base and origin.base.parent.resolve() == request.store.resolve() else None
         parts, borrowed = classifier_parts(task.module, base)
-        meta = CheckpointMeta(kind="classifier", encoder=encoder, arm=arm, classes=table.classes,
+        meta = CheckpointMeta(kind="classifier", encoder=start.encoder, arm=start.arm, classes=table.classes,
                               hidden=config.hidden, unfrozen_stages=config.unfrozen_stages, head_trained=True,
                               base=borrowed,
                               origin=origin.slug, origin_text=origin.text,

@@ -6,9 +6,6 @@ encoder that has seen natural images and their labels, and it is named for what 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +14,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from dermdemo.config import SupervisedConfig
-from dermdemo.data.loader import NATURAL_VIEWS, PixelStore, epoch_batches, shard_batches, to_float
+from dermdemo.data.loader import NATURAL_VIEWS, shard_batches, to_float
 from dermdemo.data.sources import LesionTable
 from dermdemo.errors import DataError
 from dermdemo.models.encoder import Encoder
 from dermdemo.runtime import generator
-from dermdemo.types import InputSpec
+from dermdemo.training.pixel_task import PixelTask
 
 
 class SupervisedNet(nn.Module):
@@ -37,12 +34,12 @@ class SupervisedNet(nn.Module):
         return self.fc(self.encoder(x)).float()
 
 
-class SupervisedTask:
+class SupervisedTask(PixelTask):
     """What the loop needs to know of supervised pretraining; the hold-out is a seeded share of images."""
 
     stage = "pretrain-supervised"
-    forward_methods: tuple[str, ...] = ()
-    selects_on = "loss"
+    config: SupervisedConfig
+    module: SupervisedNet
 
     def __init__(self, config: SupervisedConfig, table: LesionTable, fabric: Fabric) -> None:
         if len(table.classes) < 2 or -1 in table.labels():
@@ -55,30 +52,8 @@ class SupervisedTask:
         held_out = max(1, round(config.val_fraction * len(table)))
         self.val_rows, self.train_rows = sorted(order[:held_out])[:config.val_limit], sorted(order[held_out:])
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        wide = [p for p in self.module.parameters() if p.ndim > 1]
-        narrow = [p for p in self.module.parameters() if p.ndim <= 1]
-        return [{"params": wide, "lr": self.config.lr, "weight_decay": self.config.weight_decay},
-                {"params": narrow, "lr": self.config.lr, "weight_decay": 0.0}]
-
     def data_summary(self) -> dict[str, Any]:
-        return {"name": self.table.name, "hash": self.table.data_hash(), "classes": len(self.table.classes),
-                "train_images": len(self.train_rows), "val_images": len(self.val_rows)}
-
-    def start_phase(self, size: int) -> None:
-        spec = InputSpec(size=size)
-        self.train_store = PixelStore(self.table, self.train_rows, spec)
-        self.val_store = PixelStore(self.table, self.val_rows, spec)
-
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train_rows) / (self.config.batch_size * self.fabric.world_size))
-
-    def batches(self, epoch: int) -> Iterator[Tensor]:
-        return epoch_batches(len(self.train_rows), self.config.batch_size, seed=self.config.seed, epoch=epoch,
-                             rank=self.fabric.global_rank, world=self.fabric.world_size)
-
-    def beta(self, progress: float) -> None:
-        return None
+        return super().data_summary() | {"classes": len(self.table.classes)}
 
     def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
                       ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -90,10 +65,6 @@ class SupervisedTask:
         logits = model(x)
         loss = F.cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
         return loss, {"loss": loss, "accuracy": (logits.argmax(1) == target).float().mean()}
-
-    def train_metrics(self, model: Any, sums: Mapping[str, Tensor], count: int, epoch: int) -> dict[str, Any]:
-        """Means over the epoch's augmented batches (training mode)."""
-        return {k: float(v) / count for k, v in sums.items()}
 
     @torch.no_grad()
     def validate(self, model: Any, epoch: int) -> dict[str, Any]:
@@ -108,9 +79,3 @@ class SupervisedTask:
                                    ranked.any(1).sum(), torch.tensor(len(batch), device=x.device)]).double().cpu()
         loss, top1, top5, n = self.fabric.all_reduce(totals, reduce_op="sum").cpu().tolist()
         return {"loss": loss / n, "accuracy": top1 / n, "top5": top5 / n}
-
-    def after_epoch(self, model: Any, epoch: int, folder: Path, record: Mapping[str, Any]) -> None:
-        """Nothing to draw."""
-
-    def warnings(self, history: list[dict[str, Any]]) -> list[tuple[str, str]]:
-        return []

@@ -14,12 +14,13 @@ from typing import Any, Self
 
 from torch import nn
 
-from dermdemo.config import PretrainConfig, SupervisedConfig
+from dermdemo.config import ContrastiveConfig, PretrainConfig, SupervisedConfig
 from dermdemo.errors import CheckpointError, ConfigError
-from dermdemo.models.checkpoint import CheckpointMeta, load_meta, load_part, load_strict, load_vae
+from dermdemo.models.checkpoint import BARE, CheckpointMeta, Kind, load_meta, load_part, load_strict, load_vae
 from dermdemo.models.encoder import Encoder
 
 SHOWN = 12  # digits of a SHA-256
+Pretraining = PretrainConfig | SupervisedConfig | ContrastiveConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,7 @@ def join_schedules(before: str, after: str) -> str:
     return ",".join(f"{size}x{epochs}" for size, epochs in joined)
 
 
-def find_start(init: Path | None, out: Path, config: PretrainConfig | SupervisedConfig, *, resumes: bool
-               ) -> WarmStart | None:
+def find_start(init: Path | None, out: Path, config: Pretraining, *, resumes: bool) -> WarmStart | None:
     """What a run starts from: `init`, or what a resumed run did; None for a run from scratch.
 
     Raises:
@@ -106,9 +106,16 @@ def find_start(init: Path | None, out: Path, config: PretrainConfig | Supervised
     return start
 
 
-def _checked(folder: Path, config: PretrainConfig | SupervisedConfig) -> WarmStart:
+def _kind(config: Pretraining) -> Kind:
+    """What a run of these settings makes, and may start from."""
+    if isinstance(config, PretrainConfig):
+        return "ae" if config.ae else "vae"
+    return "encoder" if isinstance(config, SupervisedConfig) else "ssl"
+
+
+def _checked(folder: Path, config: Pretraining) -> WarmStart:
     meta = load_meta(folder)
-    wanted = "encoder" if isinstance(config, SupervisedConfig) else "ae" if config.ae else "vae"
+    wanted = _kind(config)
     if meta.kind != wanted:
         raise CheckpointError(f"This run can start from a checkpoint of kind '{wanted}'; '{folder}' is of kind "
                               f"'{meta.kind}'.")
@@ -138,7 +145,7 @@ def load_start(start: WarmStart, module: nn.Module) -> None:
     if meta.sha256 != start.sha256:
         raise CheckpointError(f"'{folder}' is not the checkpoint this run was started from any more (SHA-256 "
                               f"{meta.sha256[:SHOWN]} instead of {start.sha256[:SHOWN]}): begin a new run.")
-    if meta.kind != "encoder":
+    if meta.kind not in BARE:
         load_strict(module, load_vae(folder).module.state_dict(), start.folder)
         return
     encoder = module.encoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from dermdemo.errors import DataError
 from dermdemo.evaluation.predict import Predictions
-from dermdemo.evaluation.versus import Line, subgroups, verdict, versus
+from dermdemo.evaluation.versus import Line, corrected, subgroups, verdict, versus
 
 CLASSES = ("bcc", "mel", "nv")
 
@@ -105,14 +106,50 @@ def test_subgroups_come_from_whatever_metadata_there_are() -> None:
     assert found["age: under 30"].sum() == 3
 
 
-def _line(outcome: str, scope: str = "all", metric: str = "accuracy") -> Line:
-    return Line(scope=scope, metric=metric, n_images=20, n_lesions=20, candidate=0.5, live=0.5, difference=0.1,
-                low=0.0, high=0.2, outcome=outcome)  # type: ignore[arg-type]
+def _line(outcome: str, scope: str = "all", metric: str = "accuracy", **changes: Any) -> Line:
+    values: dict[str, Any] = {"difference": 0.1, "low": 0.0, "high": 0.2} | changes
+    return Line(scope=scope, metric=metric, n_images=20, n_lesions=20, candidate=0.5, live=0.5,
+                outcome=outcome, **values)  # type: ignore[arg-type]
 
 
 def test_the_verdict_names_each_side() -> None:
-    text = verdict([_line("better"), _line("worse", metric="macro_auc"), _line("worse", "sex: female")])
-    assert text == ("On all images: better on accuracy (+0.100, 95 % interval +0.000 to +0.200); worse on macro AUC "
-                    "(+0.100, 95 % interval +0.000 to +0.200). In classes and subgroups: worse on accuracy of sex: "
-                    "female (+0.100, 95 % interval +0.000 to +0.200).")
+    size = "(+0.100, 95 % interval +0.000 to +0.200)"
+    text = verdict([_line("better"), _line("worse", metric="macro_auc"), _line("worse", "sex: female", stands=True)])
+    assert text == (f"On all images: better on accuracy {size}; worse on macro AUC {size}. In classes and subgroups: "
+                    f"worse on accuracy of sex: female {size}.")
     assert verdict([]) == "On all images: nothing could be compared."
+
+
+def test_what_many_comparisons_give_by_chance_is_said_so() -> None:
+    size = "(+0.100, 95 % interval +0.000 to +0.200)"
+    lines = [_line("better", "sex: female"), *(_line("not distinguishable", f"site: {k}") for k in range(39))]
+    assert verdict([_line("better"), *lines]) == (
+        f"On all images: better on accuracy {size}. Not after correction for the 40 lines compared there, of which "
+        f"about 2 may leave 0 out by chance: better on accuracy of sex: female {size}.")
+
+
+def test_holm_lets_stand_only_what_survives_all_lines() -> None:
+    found = corrected([
+        _line("better", p_value=1e-9), _line("better", "sex: a", p_value=1e-6),
+        _line("worse", "sex: b", p_value=0.01), _line("better", "sex: c", p_value=0.03),
+        _line("not distinguishable", "sex: d", p_value=0.5),
+        _line("not comparable", "sex: e", difference=None, low=None, high=None)])
+    assert [x.stands for x in found] == [False, True, True, False, False, False], "0.03 > 0.05 / 2; all is not asked"
+
+
+def test_where_nothing_differs_little_stands() -> None:
+    """Two models alike in skill: the share of arms with a class or subgroup that stands stays near 5 %."""
+    hits = 0
+    for seed in range(24):
+        a, b = _predictions(1.0, seed=2 * seed), _predictions(1.0, seed=2 * seed + 1)
+        found = versus("vae", a, b, _frame(), CLASSES, n_resamples=100, seed=seed)
+        hits += any(x.stands for x in found.lines)
+    assert hits <= 4
+
+
+def test_the_p_value_agrees_with_the_interval() -> None:
+    found = versus("vae", _predictions(2), _predictions(1.5, seed=2), _frame(), CLASSES, n_resamples=200)
+    for x in found.lines:
+        assert (x.p_value is None) == (x.outcome == "not comparable")
+        if x.p_value is not None and (x.p_value < 0.02 or x.p_value > 0.15):
+            assert (x.p_value < 0.05) == (x.outcome in ("better", "worse")), x

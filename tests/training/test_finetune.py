@@ -21,6 +21,8 @@ from dermdemo.training.finetune import FinetuneTask, classifier_warnings
 from dermdemo.training.loop import make_fabric
 from dermdemo.training.runs import RunRequest, run_pretrain, run_train
 
+pytestmark = pytest.mark.slow
+
 ATTO = "convnext_atto"
 
 
@@ -143,7 +145,7 @@ def test_epoch_zero_is_before_the_first_update(lesions: Path, store: Path, tmp_p
 
 
 def test_training_learns_the_synthetic_classes(lesions: Path, store: Path, tmp_path: Path) -> None:
-    train(lesions, store, tmp_path / "learns", arm="scratch", unfrozen_stages=4, schedule="64x12", lr=2e-3,
+    train(lesions, store, tmp_path / "learns", arm="scratch", unfrozen_stages=4, schedule="32x12", lr=2e-3,
           stage_lr=1e-3, layer_scale=0.1, dropout=0.0)
     records = [e for e in read_events(tmp_path / "learns") if e["kind"] == "epoch"]
     assert records[-1]["train"]["loss"] < 0.7 * records[0]["train"]["loss"]
@@ -171,3 +173,20 @@ def test_warnings_name_overfitting_underfitting_and_constancy() -> None:
     assert names(falling, [1.0, 0.8, 0.7, 0.75, 0.8, 0.9]) == ["overfitting"]
     assert names([1.0] * 6, [1.0] * 6) == ["underfitting"]
     assert names(falling, falling, accuracy=0.67, balanced=0.143) == ["constant-predictor"]
+
+
+@pytest.mark.parametrize("unfrozen", [0, 1, 4])
+def test_steps_and_measurements_run_in_the_precision_that_was_asked_for(lesions: Path, unfrozen: int) -> None:
+    work = task(lesions, unfrozen_stages=unfrozen, precision="bf16")
+    seen: list[torch.dtype] = []
+    model = work.fabric.setup_module(work.module)
+    model.mark_forward_method("forward_features")
+    work.start_phase(32)
+    model.train()
+    work.module.head.register_forward_hook(lambda head, given, logits: seen.append(logits.dtype))
+    loss, _ = work.training_loss(model, next(iter(work.batches(1))), epoch=1, step=0, progress=0.0)
+    assert set(seen) == {torch.bfloat16}
+    assert loss.dtype == torch.float32
+    seen.clear()
+    work.validate(model.eval(), 1)
+    assert set(seen) == {torch.bfloat16}
