@@ -146,6 +146,10 @@ class Analyser:
         served, ask = self._begin(target, layer)
         return _stream(served, iter(items), ask)
 
+    def require(self, analysis: Analysis) -> None:
+        """Raise CheckpointError unless these models made the analysis, so that more of it can be computed."""
+        self._same(analysis)
+
     def attribute(self, analysis: Analysis, *, target: str | None = None, layer: str = LAYER
                   ) -> dict[str, Attribution]:
         """Maps of an analysed image for another class or layer, by arm; only the classifiers run.

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from dermdemo.analysis.attribution import CamMap, check_layer, grad_cam
-from dermdemo.analysis.forward import Outputs, forward
+from dermdemo.analysis.forward import Outputs, forward, trunk_features
 from dermdemo.analysis.novelty import assess, input_detail
 from dermdemo.analysis.predictions import agreement, predict_arm
 from dermdemo.analysis.reconstruction import compare
@@ -108,6 +108,7 @@ def analyse_batch(served: Served, items: Sequence[Prepared], ask: Ask) -> list[A
     out = forward(served, {spec: np.stack([item.inputs[spec] for item in items]) for spec in served.specs})
     predictions, reconstructions = _predict(served, out), compare(out.x, out.x_hat)
     mu, logvar = out.mu.cpu().numpy(), out.logvar.cpu().numpy()
+    far = _feature_distances(served, out)
     clock.append(perf_counter())
     attributions = _attribute(served, out, predictions, ask)
     clock.append(perf_counter())
@@ -115,7 +116,7 @@ def analyse_batch(served: Served, items: Sequence[Prepared], ask: Ask) -> list[A
     done = []
     for k, item in enumerate(items):
         started = perf_counter()
-        position, neighbours, novelty = _locate(served, mu[k], reconstructions[k])
+        position, neighbours, novelty = _locate(served, mu[k], reconstructions[k], far[k])
         timing = Timing(decode=item.seconds * 1000, forward=forward_ms, attribution=attribution_ms,
                         latent=(perf_counter() - started) * 1000)
         done.append(Analysis(
@@ -164,7 +165,15 @@ def _attribution(arm: str, target: str, layer: str, cam: CamMap) -> Attribution:
     return Attribution(arm=arm, target=target, layer=layer, heat=cam.heat, grid=cam.grid, peak=cam.peak)
 
 
-def _locate(served: Served, mu: np.ndarray, seen: Reconstruction
+def _feature_distances(served: Served, out: Outputs) -> list[float | None]:
+    """Distance of each image's features from the training lesions'; None where the atlas does not hold those."""
+    atlas = served.atlas
+    if atlas is None or atlas.gaussian is None or atlas.meta.features is None:
+        return [None] * len(out.mu)
+    return [float(d) for d in atlas.gaussian.distance(trunk_features(out, atlas.meta.features.arm).cpu().numpy())]
+
+
+def _locate(served: Served, mu: np.ndarray, seen: Reconstruction, features: float | None
             ) -> tuple[MapPosition | None, tuple[Neighbour, ...], Novelty | None]:
     """Place on the map, nearest known lesions and novelty; nothing without an atlas."""
     atlas = served.atlas
@@ -174,5 +183,5 @@ def _locate(served: Served, mu: np.ndarray, seen: Reconstruction
     novelty = None
     if atlas.reference is not None:
         detail = float(input_detail(seen.original[None])[0])
-        novelty = assess(atlas.reference, atlas.mean_distance(distances), seen.mse, detail)
+        novelty = assess(atlas.reference, atlas.mean_distance(distances), seen.mse, detail, features)
     return atlas.place(distances), atlas.neighbours(distances), novelty

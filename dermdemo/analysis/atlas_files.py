@@ -1,4 +1,4 @@
-"""The atlas on disk: arrays.safetensors, lesions.parquet and meta.json; hashed, written whole, read strictly.
+"""The atlas on disk: arrays, features, lesions.parquet and meta.json; hashed, written whole, read strictly.
 
 Nothing is unpickled, ever. The atlas holds no pictures.
 """
@@ -22,12 +22,14 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as dump_arrays
 
+from dermdemo.analysis.novelty import FeatureGaussian
 from dermdemo.errors import CheckpointError, DataError
 from dermdemo.evaluation.records import decode, encode
 
 SCHEMA_VERSION = 1
 META_FILE = "meta.json"
 ARRAYS_FILE = "arrays.safetensors"
+FEATURES_FILE = "features.safetensors"
 LESIONS_FILE = "lesions.parquet"
 BASE_COLUMNS = ("image_id", "group", "label", "split")
 
@@ -41,6 +43,16 @@ class AtlasArm:
     checkpoint: str
     sha256: str
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSource:
+    """The trunk whose features novelty is judged by, and the input it takes."""
+
+    arm: str
+    trunk_sha256: str
+    size: int
+    crop: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +115,7 @@ class AtlasMeta:
         arms: arm name -> the classifier whose outputs are stored.
         source, source_hash: name and content hash of the lesion table.
         images, lesions: counts per split.
+        features: what the feature distances were made with; None where there are none.
         files: file name -> SHA-256.
     """
 
@@ -122,18 +135,31 @@ class AtlasMeta:
     quality: MapQuality
     licence: str
     attribution: str
+    features: FeatureSource | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
     def sha256(self) -> str:
-        """One hash for the whole atlas: over both files."""
+        """One hash for the whole atlas: over its files."""
         lines = [f"{name}={sha}" for name, sha in self.files.items()]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def write_atlas(folder: Path, meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Columns) -> AtlasMeta:
+@dataclass(frozen=True)
+class AtlasFeatures:
+    """What novelty judges features by: a Gaussian of the training images', and each row's distance from it, (N,)."""
+
+    gaussian: FeatureGaussian
+    distance: np.ndarray
+
+
+def write_atlas(folder: Path, meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Columns,
+                features: AtlasFeatures | None = None) -> AtlasMeta:
     """Write an atlas folder in one step (a reader sees the old one, or the new one, whole).
+
+    Args:
+        features: None where `meta.features` is.
 
     Returns:
         `meta` with the hashes of the files written.
@@ -141,9 +167,13 @@ def write_atlas(folder: Path, meta: AtlasMeta, arrays: Mapping[str, np.ndarray],
     Raises:
         DataError: arrays or columns are of unequal length, or a base column is missing.
     """
-    _check_lengths(arrays, columns)
-    blobs = {ARRAYS_FILE: dump_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}),
-             LESIONS_FILE: _dump_columns(columns)}
+    _check_lengths(arrays, columns, features)
+    if (features is None) != (meta.features is None):
+        raise DataError("Feature distances and what they were made with go together.")
+    blobs = {ARRAYS_FILE: _dump_arrays(arrays), LESIONS_FILE: _dump_columns(columns)}
+    if features is not None:
+        blobs[FEATURES_FILE] = _dump_arrays({"mean": features.gaussian.mean, "distance": features.distance,
+                                             "projection": features.gaussian.projection})
     meta = dataclasses.replace(meta, files={name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()})
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -181,19 +211,30 @@ def read_meta(folder: Path) -> AtlasMeta:
                               "`python -m dermdemo embed`.") from error
 
 
-def read_files(folder: Path, meta: AtlasMeta) -> tuple[dict[str, np.ndarray], dict[str, list[Any]]]:
-    """Arrays and columns, after checking the SHA-256 of both files.
+@dataclass(frozen=True)
+class AtlasFiles:
+    """Everything an atlas holds but its metadata."""
+
+    arrays: dict[str, np.ndarray]
+    columns: dict[str, list[Any]]
+    features: AtlasFeatures | None
+
+
+def read_files(folder: Path, meta: AtlasMeta) -> AtlasFiles:
+    """What the folder holds, after checking the SHA-256 of each file.
 
     Raises:
         CheckpointError: missing, changed since they were written, or malformed.
     """
     arrays_blob, lesions_blob = (_verified(folder, name, meta) for name in (ARRAYS_FILE, LESIONS_FILE))
+    features_blob = None if meta.features is None else _verified(folder, FEATURES_FILE, meta)
     try:
         arrays, columns = load_arrays(arrays_blob), _load_columns(lesions_blob)
-        _check_lengths(arrays, columns)
+        features = None if features_blob is None else _load_features(features_blob)
+        _check_lengths(arrays, columns, features)
     except (SafetensorError, ValueError, OSError, DataError) as error:
         raise CheckpointError(f"The atlas in '{folder}' cannot be read: {error}") from error
-    return arrays, columns
+    return AtlasFiles(arrays, columns, features)
 
 
 def _verified(folder: Path, name: str, meta: AtlasMeta) -> bytes:
@@ -207,14 +248,32 @@ def _verified(folder: Path, name: str, meta: AtlasMeta) -> bytes:
     return blob
 
 
-def _check_lengths(arrays: Mapping[str, np.ndarray], columns: Columns) -> None:
+def _check_lengths(arrays: Mapping[str, np.ndarray], columns: Columns, features: AtlasFeatures | None) -> None:
     missing = [n for n in ("mu", "coordinates", "error", "knn_distance") if n not in arrays]
     missing += [n for n in BASE_COLUMNS if n not in columns]
     if missing:
         raise DataError(f"The atlas lacks {', '.join(missing)}.")
     lengths = {len(v) for v in arrays.values()} | {len(v) for v in columns.values()}
+    if features is not None:
+        lengths.add(len(features.distance))
+        mean, projection = features.gaussian.mean, features.gaussian.projection
+        if mean.ndim != 1 or projection.ndim != 2 or len(projection) != len(mean):
+            raise DataError(f"The atlas' features have unexpected shapes: {mean.shape}, {projection.shape}.")
     if len(lengths) != 1:
         raise DataError(f"The arrays and columns of the atlas have unequal lengths: {sorted(lengths)}.")
+
+
+def _dump_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    return bytes(dump_arrays({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+
+
+def _load_features(blob: bytes) -> AtlasFeatures:
+    """Raises DataError where an array is missing."""
+    arrays = load_arrays(blob)
+    missing = [n for n in ("mean", "projection", "distance") if n not in arrays]
+    if missing:
+        raise DataError(f"The atlas' features lack {', '.join(missing)}.")
+    return AtlasFeatures(FeatureGaussian(arrays["mean"], arrays["projection"]), arrays["distance"])
 
 
 def _dump_columns(columns: Columns) -> bytes:

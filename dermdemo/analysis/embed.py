@@ -7,7 +7,7 @@ distance to umap-learn's own placement is stored. The only module that needs uma
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,22 @@ import torch
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
 
-from dermdemo.analysis.atlas_files import BASE_COLUMNS, AtlasArm, AtlasMeta, MapParameters, MapQuality, write_atlas
-from dermdemo.analysis.forward import forward
+from dermdemo.analysis.atlas_files import (
+    BASE_COLUMNS,
+    AtlasArm,
+    AtlasFeatures,
+    AtlasMeta,
+    FeatureSource,
+    MapParameters,
+    MapQuality,
+    write_atlas,
+)
+from dermdemo.analysis.forward import forward, trunk_features
 from dermdemo.analysis.latent import NOVELTY_K, place
-from dermdemo.analysis.novelty import input_detail
+from dermdemo.analysis.novelty import fit_gaussian, input_detail
 from dermdemo.analysis.quality import map_quality
 from dermdemo.analysis.reconstruction import mean_squared_error
-from dermdemo.analysis.serving import Served, Store, load_served
+from dermdemo.analysis.serving import Served, Store, load_served, other_trunk
 from dermdemo.config import DeviceName
 from dermdemo.data.loader import PixelStore
 from dermdemo.data.sources import LesionTable
@@ -34,6 +43,7 @@ from dermdemo.models.card import data_licence
 BATCH = 64
 N_NEIGHBORS, MIN_DIST, METRIC = 15, 0.1, "euclidean"
 MIN_TRAIN = 12
+TRUNK_FEATURES = "trunk"
 HAM10000_ATTRIBUTION = ("Tschandl P., Rosendahl C., Kittler H.: The HAM10000 dataset. Sci. Data 5, 180161 (2018), "
                         "doi:10.1038/sdata.2018.161")
 
@@ -72,8 +82,32 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
     arrays["coordinates"] = fitted.coordinates
     arrays["knn_distance"] = knn_distances(mu, splits == "train", groups)
     quality = map_quality(mu, fitted.coordinates, fitted.reference, labels, splits, seed=seed)
+    judged = judge_features(arrays.pop(TRUNK_FEATURES, None), splits == "train")
     meta = _meta(served, table, split, fitted.parameters, quality)
-    return write_atlas(out, meta, arrays, _columns(table, split))
+    if judged is not None:
+        meta = replace(meta, features=feature_source(served))
+    return write_atlas(out, meta, arrays, _columns(table, split), judged)
+
+
+def feature_source(served: Served) -> FeatureSource | None:
+    """The trunk that novelty judges features by; None where every arm runs on the VAE's."""
+    arm = other_trunk(served.vae, served.arms)
+    if arm is None:
+        return None
+    meta = served.arms[arm].meta
+    return FeatureSource(arm=arm, trunk_sha256=meta.trunk_sha256, size=meta.input.size, crop=meta.input.crop)
+
+
+def judge_features(features: np.ndarray | None, train: np.ndarray) -> AtlasFeatures | None:
+    """A Gaussian of the training rows of (N, C), and every row's distance from it.
+
+    Args:
+        train: (N,) bool.
+    """
+    gaussian = None if features is None else fit_gaussian(features[train])
+    if features is None or gaussian is None:
+        return None
+    return AtlasFeatures(gaussian, gaussian.distance(features))
 
 
 def _meta(served: Served, table: LesionTable, split: Split, parameters: MapParameters, quality: MapQuality
@@ -102,13 +136,18 @@ def _check_split(served: Served, split: Split, train_lesions: int, other_data: b
 
 def encode_rows(served: Served, table: LesionTable, *, features: bool = True) -> dict[str, np.ndarray]:
     """Run the models over every row: mu, error, detail, and logits and (if asked) features of each arm, N rows each.
+
+    `TRUNK_FEATURES` is among them where an arm has a trunk other than the VAE's.
     """
+    other = other_trunk(served.vae, served.arms)
     stores = {spec: PixelStore(table, range(len(table)), spec, progress=True) for spec in served.specs}
     parts: dict[str, list[np.ndarray]] = {}
     for batch in tqdm(torch.arange(len(table)).split(BATCH), desc="encoding", disable=None):
         pixels = {spec: store.batch(batch).permute(0, 2, 3, 1).contiguous().numpy() for spec, store in stores.items()}
         out = forward(served, pixels)
         found = {"mu": out.mu.half(), "error": mean_squared_error(out.x, out.x_hat)}
+        if other is not None:
+            found[TRUNK_FEATURES] = trunk_features(out, other)
         for arm in served.arms:
             found[f"logits.{arm}"] = out.logits[arm].half()
             if features:

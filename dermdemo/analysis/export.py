@@ -68,7 +68,8 @@ def _reconstruction(r: Reconstruction) -> dict[str, float]:
 
 def _novelty(n: Novelty) -> dict[str, Any]:
     return {"score": n.score, "level": n.level, "distance": n.distance, "distance_quantile": n.distance_quantile,
-            "error_quantile": n.error_quantile, "detail_quantile": n.detail_quantile, "reference": n.reference}
+            "error_quantile": n.error_quantile, "detail_quantile": n.detail_quantile,
+            "feature_quantile": n.feature_quantile, "reference": n.reference}
 
 
 def _neighbour(n: Neighbour) -> dict[str, Any]:

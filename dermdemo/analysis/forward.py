@@ -13,6 +13,7 @@ from dermdemo.analysis.serving import Served, TrunkKey, trunk_key
 from dermdemo.models.checkpoint import Loaded
 from dermdemo.types import InputSpec
 
+TRUNK_LAYER = "stages[-2]"
 Inputs = Mapping[InputSpec, np.ndarray]  # (N, S, S, 3) uint8 for each kind of input
 
 
@@ -42,6 +43,11 @@ def to_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
     return torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float().div_(255)
 
 
+def trunk_features(out: Outputs, arm: str) -> Tensor:
+    """What the trunk below an arm's last stage makes of each image, averaged over the picture: (N, C)."""
+    return out.maps[arm][TRUNK_LAYER].mean((2, 3)).float()
+
+
 @torch.inference_mode()
 def forward(served: Served, inputs: Inputs) -> Outputs:
     """Run the VAE and every classifier on a batch; a trunk that several stand on runs once."""
@@ -63,5 +69,5 @@ def forward(served: Served, inputs: Inputs) -> Outputs:
         top = model.encoder.top(features)
         pooled[arm] = model.encoder.pool(top)
         logits[arm] = model.head(pooled[arm]).float()
-        maps[arm] = {"stages[-1]": top, "stages[-2]": features}
+        maps[arm] = {"stages[-1]": top, TRUNK_LAYER: features}
     return Outputs(own, x_hat, q.mu, q.logvar, logits, pooled, maps)

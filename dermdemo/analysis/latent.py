@@ -23,8 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from dermdemo.analysis.atlas_files import BASE_COLUMNS, AtlasMeta, read_files, read_meta
-from dermdemo.analysis.novelty import Reference, make_reference
+from dermdemo.analysis.atlas_files import BASE_COLUMNS, AtlasFiles, AtlasMeta, read_files, read_meta
+from dermdemo.analysis.novelty import FeatureGaussian, Reference, make_reference
 from dermdemo.errors import CheckpointError, DataError
 from dermdemo.models.checkpoint import CheckpointMeta
 from dermdemo.types import LatentDimension, MapPosition, Neighbour
@@ -51,6 +51,7 @@ class Atlas:
         train: rows of the training split, ascending.
         logits: arm -> (N, K), only of classifiers that are still the ones being served.
         features: arm -> (N, W) pooled features, likewise; empty where the atlas was written without.
+        gaussian: of the features of `meta.features`; None where that trunk is not the one being served.
         reference: novelty measures of the calibration lesions; None if there are none.
     """
 
@@ -64,6 +65,7 @@ class Atlas:
     train: np.ndarray
     logits: Mapping[str, np.ndarray]
     features: Mapping[str, np.ndarray]
+    gaussian: FeatureGaussian | None
     reference: Reference | None
 
     def __len__(self) -> int:
@@ -168,8 +170,8 @@ def mean_of_nearest(distances: np.ndarray, k: int = NOVELTY_K) -> float:
 def load_atlas(folder: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointMeta]) -> Atlas:
     """Read and verify an atlas for the models that are about to be served.
 
-    Logits and features of a classifier that has been replaced since are left out; latent positions do not
-    depend on it.
+    Logits and features of a classifier that has been replaced since are left out, feature distances likewise;
+    latent positions do not depend on it.
 
     Raises:
         CheckpointError: missing or changed files, or an atlas of another VAE or input.
@@ -179,7 +181,8 @@ def load_atlas(folder: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointM
         raise CheckpointError(f"The atlas in '{folder}' was made with another VAE than '{vae.name}' (SHA-256 "
                               f"{meta.vae_sha256[:12]}... instead of {vae.sha256[:12]}..., {meta.size} px): they are "
                               "not mixed. Build it again: `python -m dermdemo embed`.")
-    arrays, columns = read_files(folder, meta)
+    files = read_files(folder, meta)
+    arrays, columns = files.arrays, files.columns
     mu = arrays["mu"].astype(np.float32)
     if mu.ndim != 2 or mu.shape[1] != vae.latent or arrays["coordinates"].shape != (len(mu), 2):
         raise CheckpointError(f"The arrays of the atlas in '{folder}' have unexpected shapes.")
@@ -187,18 +190,24 @@ def load_atlas(folder: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointM
     if not len(train):
         raise CheckpointError(f"The atlas in '{folder}' has no training lesions to place an image by.")
     current = [arm for arm, stored in meta.arms.items() if arm in arms and arms[arm].sha256 == stored.sha256]
+    source = meta.features
+    gaussian = None
+    if files.features is not None and source is not None and source.arm in arms:
+        arm = arms[source.arm]
+        if (arm.trunk_sha256, arm.input.size, arm.input.crop) == (source.trunk_sha256, source.size, source.crop):
+            gaussian = files.features.gaussian
     return Atlas(
-        meta=meta, mu=mu, coordinates=arrays["coordinates"], error=arrays["error"],
+        gaussian=gaussian, meta=meta, mu=mu, coordinates=arrays["coordinates"], error=arrays["error"],
         knn_distance=arrays["knn_distance"], detail=arrays.get("detail"), train=train,
         columns={name: tuple(values) for name, values in columns.items()},
         logits={arm: arrays[f"logits.{arm}"] for arm in current if f"logits.{arm}" in arrays},
         features={arm: arrays[f"features.{arm}"] for arm in current if f"features.{arm}" in arrays},
-        reference=_reference(meta, arrays, columns))
+        reference=_reference(meta, files, with_features=gaussian is not None))
 
 
-def _reference(meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Mapping[str, list[Any]]
-               ) -> Reference | None:
+def _reference(meta: AtlasMeta, files: AtlasFiles, *, with_features: bool) -> Reference | None:
     """Novelty measures of the calibration split, one image per lesion (the first of each)."""
+    arrays, columns = files.arrays, files.columns
     first: dict[str, int] = {}
     for row, (group, split) in enumerate(zip(columns["group"], columns["split"], strict=True)):
         if split == "calib":
@@ -208,8 +217,10 @@ def _reference(meta: AtlasMeta, arrays: Mapping[str, np.ndarray], columns: Mappi
     rows = list(first.values())
     name = f"calib lesions of {meta.source} (n = {len(rows)})"
     detail = arrays["detail"][rows] if "detail" in arrays else None
+    features = files.features.distance[rows] if with_features and files.features else None
     try:
-        return make_reference(arrays["knn_distance"][rows], arrays["error"][rows], name, detail=detail)
+        return make_reference(arrays["knn_distance"][rows], arrays["error"][rows], name, detail=detail,
+                              features=features)
     except DataError as error:
         raise CheckpointError(f"The atlas cannot be used: {error} Build it again: `python -m dermdemo embed`."
                               ) from error

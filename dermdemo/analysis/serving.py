@@ -7,6 +7,7 @@ once and runs once per image.
 from __future__ import annotations
 
 import dataclasses
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,13 @@ class Served:
 
 def trunk_key(meta: CheckpointMeta) -> TrunkKey:
     """SHA-256 of the trunk a model runs on, own or borrowed, and its input."""
-    borrowed = {base.part: base.sha256 for base in meta.base}
-    return TrunkKey(borrowed.get("trunk") or meta.files["trunk"], meta.input)
+    return TrunkKey(meta.trunk_sha256, meta.input)
+
+
+def other_trunk(vae: Loaded, arms: Mapping[str, Loaded]) -> str | None:
+    """The first arm that does not run on the VAE's trunk: its features tell what is no lesion."""
+    own = vae.meta.trunk_sha256
+    return next((arm for arm, loaded in arms.items() if loaded.meta.trunk_sha256 != own), None)
 
 
 def load_served(store: Store, device: DeviceName = "auto") -> Served:
@@ -105,6 +111,13 @@ def load_served(store: Store, device: DeviceName = "auto") -> Served:
     notes += [f"The probabilities of '{arm}' are not calibrated: no temperature is stored."
               for arm, loaded in arms.items() if loaded.meta.temperature is None]
     return Served(vae, arms, {arm: _sets(loaded.meta) for arm, loaded in arms.items()}, atlas, where, tuple(notes))
+
+
+def release_memory() -> None:
+    """Give the memory of models that nobody uses any more back, on a GPU too."""
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _named(loaded: Loaded, folder: str) -> Loaded:
@@ -161,4 +174,7 @@ def _atlas(store: Store, vae: Loaded, arms: Mapping[str, Loaded]) -> tuple[Atlas
     if atlas.reference is not None and atlas.reference.detail is None:
         notes.append("The atlas does not hold the detail of its images: a blank or smooth picture may be called "
                      "typical. Build it again with `python -m dermdemo embed`.")
+    if atlas.reference is not None and atlas.gaussian is None and other_trunk(vae, arms):
+        notes.append("The atlas does not hold the features of the encoder being served: a picture of something else "
+                     "may be called typical. Build it again with `python -m dermdemo embed`.")
     return atlas, notes

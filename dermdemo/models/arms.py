@@ -14,7 +14,7 @@ def find_arm(root: Path, arm: str) -> Path:
     Raises:
         CheckpointError: none, or several and none of that name.
     """
-    metas, unreadable = _metas(root)
+    metas, unreadable = read_metas(root)
     found = [folder for folder, meta in metas.items() if meta.kind == "classifier" and meta.arm == arm]
     preferred = root / f"{arm}-arm"
     if preferred in unreadable:
@@ -30,7 +30,7 @@ def find_arm(root: Path, arm: str) -> Path:
                           f"SOURCE --arm {arm} --store {root}`.")
 
 
-def _metas(root: Path) -> tuple[dict[Path, CheckpointMeta], dict[Path, CheckpointError]]:
+def read_metas(root: Path) -> tuple[dict[Path, CheckpointMeta], dict[Path, CheckpointError]]:
     """Metadata of every checkpoint below `root`, and the folders whose meta.json is something else."""
     metas, unreadable = {}, {}
     for path in sorted(root.glob(f"[!.]*/{META_FILE}")):

@@ -12,7 +12,14 @@ from typing import Any
 from dermdemo import RESEARCH_NOTICE
 from dermdemo.diagnoses import full_name
 from dermdemo.models.checkpoint import CheckpointMeta
-from dermdemo.models.stored_figures import BaselineFigures, StoredFigures, read_baseline, read_test
+from dermdemo.models.stored_figures import (
+    BaselineFigures,
+    StoredFigures,
+    StoredReconstruction,
+    read_baseline,
+    read_reconstruction,
+    read_test,
+)
 
 CARD_FILE = "MODEL_CARD.md"
 HAM10000_LICENCE = ("CC BY-NC-SA 4.0, inherited from HAM10000 (Tschandl, Rosendahl, Kittler 2018): research use, "
@@ -53,6 +60,9 @@ def render_card(meta: CheckpointMeta) -> str:
     test = read_test(meta)
     if test is not None:
         sections += [_test(test, read_baseline(meta)), _per_class(test), _malignancy(test)]
+    made = read_reconstruction(meta)
+    if made is not None:
+        sections.append(_reconstruction(made, meta.latent or 0))
     sections.append(LIMITS.format(notice=RESEARCH_NOTICE))
     return "\n".join(section for section in sections if section)
 
@@ -106,11 +116,15 @@ def _test(test: StoredFigures, baseline: BaselineFigures | None) -> str:
         beside = ""
         if baseline:
             beside = f" {baseline.figures[name]:.3f} |" if name in baseline.figures else " |"
-        lines.append(f"| {name.replace('_', ' ')} | {figure} |{beside}")
+        lines.append(f"| {_metric(name)} | {figure} |{beside}")
     lines.append("")
     if baseline:
         lines += [_verdict(test, baseline), ""]
     return "\n".join(lines)
+
+
+def _metric(name: str) -> str:
+    return name.replace("_", " ").replace("auc", "AUC")
 
 
 def _per_class(test: StoredFigures) -> str:
@@ -124,6 +138,28 @@ def _per_class(test: StoredFigures) -> str:
         lesions = "" if c.n_lesions is None else c.n_lesions
         lines.append(f"| {full_name(c.name)} | {c.n_images} | {lesions} | {c.sensitivity} | {c.specificity} |")
     return "\n".join([*lines, ""])
+
+
+def _reconstruction(made: StoredReconstruction, latent: int) -> str:
+    """Reconstruction beside PCA of the pixels, and in words who wins."""
+    read = "" if not made.readings else f", read {made.readings} time{'s' if made.readings != 1 else ''}"
+    lines = [f"## Reconstruction ({made.split} split: {made.n_images} images of {made.n_lesions} lesions{read})", "",
+             "| code | PSNR in dB (95 % interval) | SSIM (95 % interval) |", "|---|---|---|"]
+    named = ((f"this model, {latent} numbers", made.vae),
+             (f"PCA of pixels, {made.components} numbers, fitted to {made.fitted} training images", made.pca),
+             ("difference", made.difference))
+    lines += [f"| {name} | {found['psnr']} | {found['ssim']} |" for name, found in named]
+    lost = [name.upper() for name in made.lost]
+    lines += ["", f"**It does not beat PCA of the pixels in {' and '.join(lost)}.**" if lost
+              else "It beats PCA of the pixels in PSNR and SSIM.", ""]
+    lines += [f"KL {made.kl:.1f} nats per image; {made.active_units} of {latent} units active.", ""]
+    if made.identification:
+        lines += ["Share of reconstructions nearest to their own original (mean squared error), among lesions of the "
+                  "same class, one image each:", "", "| class | lesions | this model | PCA of pixels |",
+                  "|---|---|---|---|"]
+        lines += [f"| {full_name(i.label)} | {i.n} | {i.vae:.2f} | {i.pca:.2f} |" for i in made.identification]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def _malignancy(test: StoredFigures) -> str:
@@ -140,9 +176,15 @@ def _malignancy(test: StoredFigures) -> str:
     return "\n".join([*lines, ""])
 
 
+def verdict(meta: CheckpointMeta) -> str:
+    """Whether a classifier beats the pixel baseline, in words; empty where it was not evaluated with --save."""
+    test, baseline = read_test(meta), read_baseline(meta)
+    return _verdict(test, baseline).strip("*") if test and baseline else ""
+
+
 def _verdict(test: StoredFigures, baseline: BaselineFigures) -> str:
     """One sentence on whether the model beats the baseline; losing is said as plainly as winning."""
-    pairs = {n.replace("_", " "): (test.figures[n].estimate, baseline.figures[n])
+    pairs = {_metric(n): (test.figures[n].estimate, baseline.figures[n])
              for n in ("balanced_accuracy", "macro_auc") if n in test.figures and n in baseline.figures}
     lost = [name for name, (ours, floor) in pairs.items() if ours is None or ours <= floor]
     if lost:

@@ -39,7 +39,8 @@ from dermdemo.types import InputSpec
 SCHEMA_VERSION = 1
 META_FILE = "meta.json"
 M = TypeVar("M", bound=torch.nn.Module)
-Kind = Literal["vae", "ae", "encoder", "classifier"]
+Kind = Literal["vae", "ae", "encoder", "ssl", "classifier"]
+BARE = ("encoder", "ssl")  # trunk and top, nothing else
 Parts = dict[str, dict[str, Tensor]]
 Known = dict[str, dict[str, Tensor]]  # SHA-256 -> tensors of a part that has been read and checked
 
@@ -98,6 +99,12 @@ class CheckpointMeta:
         """One hash for the whole model: over all parts, own and borrowed."""
         lines = [f"{k}={v}" for k, v in self.files.items()] + [f"{b.part}={b.sha256}" for b in self.base]
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+    @property
+    def trunk_sha256(self) -> str:
+        """SHA-256 of the trunk the model runs on, own or borrowed."""
+        borrowed = {base.part: base.sha256 for base in self.base}
+        return borrowed.get("trunk") or self.files["trunk"]
 
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
@@ -221,7 +228,7 @@ def trim(folder: Path) -> CheckpointMeta:
         CheckpointError: not an encoder (a VAE and a classifier need all their parts).
     """
     meta = load_meta(folder)
-    if meta.kind != "encoder":
+    if meta.kind not in BARE:
         raise CheckpointError(f"'{folder}' holds a {meta.kind}: only a bare encoder can do without its top.")
     meta = dataclasses.replace(meta, files={k: v for k, v in meta.files.items() if k != "top"})
     rewrite_meta(folder, meta)

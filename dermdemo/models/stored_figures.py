@@ -99,6 +99,68 @@ class BaselineFigures:
     figures: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Identified:
+    """Among `n` lesions of a class, the share of reconstructions nearest to their own original."""
+
+    label: str
+    n: int
+    vae: float
+    pca: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredReconstruction:
+    """How well a VAE reconstructs a split, beside PCA of the pixels; ``psnr`` (dB) and ``ssim`` by name.
+
+    Attributes:
+        components, fitted: of the PCA, and the training images it was fitted to.
+        difference: VAE minus PCA.
+    """
+
+    split: str
+    n_images: int
+    n_lesions: int
+    readings: int
+    components: int
+    fitted: int
+    kl: float
+    active_units: int
+    vae: Mapping[str, Figure]
+    pca: Mapping[str, Figure]
+    difference: Mapping[str, Figure]
+    identification: tuple[Identified, ...] = ()
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """Names of the measures by which the VAE is no better than PCA; empty if it wins by both."""
+        return tuple(name for name, found in self.difference.items() if (found.estimate or 0.0) <= 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The value of ``metrics.reconstruction`` in meta.json."""
+        return asdict(self)
+
+
+def read_reconstruction(meta: CheckpointMeta) -> StoredReconstruction | None:
+    """Reconstruction figures of a VAE; None if it has not been evaluated with --save. Raises CheckpointError."""
+    stored = meta.metrics.get("reconstruction")
+    if stored is None:
+        return None
+    try:
+        vae, pca, difference = ({name: _figure(stored[k][name]) for name in ("psnr", "ssim")}
+                                for k in ("vae", "pca", "difference"))
+        return StoredReconstruction(
+            split=str(stored["split"]), n_images=_count(stored["n_images"]), n_lesions=_count(stored["n_lesions"]),
+            readings=_count(stored["readings"]), components=_count(stored["components"]),
+            fitted=_count(stored["fitted"]), kl=_number(stored["kl"]), active_units=_count(stored["active_units"]),
+            vae=vae, pca=pca, difference=difference,
+            identification=tuple(Identified(label=str(e["label"]), n=_count(e["n"]), vae=_number(e["vae"]),
+                                            pca=_number(e["pca"])) for e in stored["identification"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"The reconstruction figures in meta.json of '{meta.name}' cannot be read ({error}): "
+                              "evaluate it again with --save.") from error
+
+
 def read_test(meta: CheckpointMeta) -> StoredFigures | None:
     """Test figures of a checkpoint; None if it has not been evaluated with --save.
 

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dermdemo.analysis.atlas_files import ARRAYS_FILE, LESIONS_FILE, META_FILE, read_files, read_meta, write_atlas
+from dermdemo.analysis.atlas_files import (
+    ARRAYS_FILE,
+    FEATURES_FILE,
+    LESIONS_FILE,
+    META_FILE,
+    AtlasFeatures,
+    read_files,
+    read_meta,
+    write_atlas,
+)
+from dermdemo.analysis.novelty import FeatureGaussian
 from dermdemo.errors import CheckpointError, DataError
 
 
@@ -20,19 +31,24 @@ def folder(store: Path) -> Path:
 
 def test_round_trip(folder: Path, tmp_path: Path) -> None:
     meta = read_meta(folder)
-    arrays, columns = read_files(folder, meta)
-    again = write_atlas(tmp_path / "copy", meta, arrays, columns)
+    files = read_files(folder, meta)
+    arrays, columns = files.arrays, files.columns
+    again = write_atlas(tmp_path / "copy", meta, arrays, columns, files.features)
     assert read_meta(tmp_path / "copy") == again == meta
     assert again.sha256 == meta.sha256
-    other_arrays, other_columns = read_files(tmp_path / "copy", again)
-    assert other_columns == columns
-    assert set(other_arrays) == set(arrays)
+    other = read_files(tmp_path / "copy", again)
+    assert other.columns == columns
+    assert set(other.arrays) == set(arrays)
     for name, values in arrays.items():
-        np.testing.assert_array_equal(other_arrays[name], values)
+        np.testing.assert_array_equal(other.arrays[name], values)
+    assert files.features is not None and other.features is not None
+    np.testing.assert_array_equal(other.features.distance, files.features.distance)
+    np.testing.assert_array_equal(other.features.gaussian.projection, files.features.gaussian.projection)
 
 
 def test_types_on_disk(folder: Path) -> None:
-    arrays, columns = read_files(folder, read_meta(folder))
+    files = read_files(folder, read_meta(folder))
+    arrays, columns = files.arrays, files.columns
     kinds = {name: str(values.dtype) for name, values in arrays.items()}
     assert kinds == {"mu": "float16", "error": "float32", "knn_distance": "float32", "coordinates": "float32",
                      "detail": "float32"} | {
@@ -43,15 +59,16 @@ def test_types_on_disk(folder: Path) -> None:
 
 def test_it_replaces_an_older_atlas_whole(folder: Path) -> None:
     meta = read_meta(folder)
-    arrays, columns = read_files(folder, meta)
+    files = read_files(folder, meta)
     (folder / "stray").touch()
-    write_atlas(folder, meta, {k: v[:5] for k, v in arrays.items()}, {k: v[:5] for k, v in columns.items()})
+    write_atlas(folder, replace(meta, features=None), {k: v[:5] for k, v in files.arrays.items()},
+                {k: v[:5] for k, v in files.columns.items()})
     assert {p.name for p in folder.iterdir()} == {ARRAYS_FILE, LESIONS_FILE, META_FILE}
     assert {p.name for p in folder.parent.iterdir()} == {"vae", "vae-arm", "imagenet-arm", "atlas"}
-    assert len(read_files(folder, read_meta(folder))[0]["mu"]) == 5
+    assert len(read_files(folder, read_meta(folder)).arrays["mu"]) == 5
 
 
-@pytest.mark.parametrize("name", [ARRAYS_FILE, LESIONS_FILE])
+@pytest.mark.parametrize("name", [ARRAYS_FILE, FEATURES_FILE, LESIONS_FILE])
 def test_a_changed_or_missing_file_is_refused(folder: Path, name: str) -> None:
     path = folder / name
     blob = bytearray(path.read_bytes())
@@ -86,10 +103,21 @@ def test_what_is_no_meta_at_all_is_refused(folder: Path, text: str) -> None:
 
 def test_arrays_and_columns_must_fit_together(folder: Path, tmp_path: Path) -> None:
     meta = read_meta(folder)
-    arrays, columns = read_files(folder, meta)
+    files = read_files(folder, meta)
+    arrays, columns, features = files.arrays, files.columns, files.features
+    assert features is not None
+    short = AtlasFeatures(features.gaussian, features.distance[1:])
+    gaussian = FeatureGaussian(features.gaussian.mean[1:], features.gaussian.projection)
+    shorn = AtlasFeatures(gaussian, features.distance)
     with pytest.raises(DataError, match="unequal lengths"):
-        write_atlas(tmp_path / "x", meta, arrays, columns | {"label": columns["label"][:-1]})
+        write_atlas(tmp_path / "x", meta, arrays, columns | {"label": columns["label"][:-1]}, features)
+    with pytest.raises(DataError, match="unequal lengths"):
+        write_atlas(tmp_path / "x", meta, arrays, columns, short)
+    with pytest.raises(DataError, match="unexpected shapes"):
+        write_atlas(tmp_path / "x", meta, arrays, columns, shorn)
+    with pytest.raises(DataError, match="go together"):
+        write_atlas(tmp_path / "x", meta, arrays, columns)
     del arrays["error"]
     with pytest.raises(DataError, match="lacks error"):
-        write_atlas(tmp_path / "x", meta, arrays, columns)
+        write_atlas(tmp_path / "x", meta, arrays, columns, features)
     assert not (tmp_path / "x").exists()

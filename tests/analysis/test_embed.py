@@ -16,7 +16,7 @@ from dermdemo.analysis.novelty import input_detail
 from dermdemo.analysis.quality import knn_figures
 from dermdemo.data.splits import make_split
 from dermdemo.errors import DataError
-from tests.analysis.conftest import pca_map
+from tests.sets import pca_map
 
 
 def test_rows_are_encoded_as_uploads_are(analyser: Analyser, lesions: Any) -> None:
@@ -28,6 +28,7 @@ def test_rows_are_encoded_as_uploads_are(analyser: Analyser, lesions: Any) -> No
         assert atlas.error[row] == pytest.approx(result.reconstruction.mse, abs=1e-5)
         assert atlas.detail is not None
         assert atlas.detail[row] == input_detail(result.reconstruction.original[None])[0]
+        assert atlas.reference is not None and atlas.reference.features is not None and result.novelty is not None
         for arm, prediction in result.arms.items():
             logits = atlas.logits[arm][row].astype(float)
             raw = np.exp(logits - logits.max())

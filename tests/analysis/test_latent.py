@@ -115,7 +115,7 @@ def test_an_atlas_of_another_vae_is_refused(shared_store: Path) -> None:
 def test_outputs_of_a_replaced_classifier_are_left_out(shared_store: Path, atlas: Atlas) -> None:
     assert set(atlas.logits) == set(atlas.features) == {"vae", "imagenet"}
     vae, arms = metas(shared_store)
-    arms["imagenet"] = dataclasses.replace(arms["imagenet"], files={"head": "0" * 64})
+    arms["imagenet"] = dataclasses.replace(arms["imagenet"], files=dict(arms["imagenet"].files) | {"head": "0" * 64})
     found = load_atlas(shared_store / "atlas", vae, arms)
     assert set(found.logits) == set(found.features) == {"vae"}
     np.testing.assert_array_equal(found.mu, atlas.mu)
@@ -123,14 +123,36 @@ def test_outputs_of_a_replaced_classifier_are_left_out(shared_store: Path, atlas
 
 def test_an_atlas_without_detail_still_loads_and_says_so(store: Path, pictures: list[DecodedImage]) -> None:
     meta = read_meta(store / "atlas")
-    arrays, columns = read_files(store / "atlas", meta)
-    del arrays["detail"]
-    write_atlas(store / "atlas", meta, arrays, columns)
+    files = read_files(store / "atlas", meta)
+    del files.arrays["detail"]
+    write_atlas(store / "atlas", meta, files.arrays, files.columns, files.features)
     analyser = Analyser(store, device="cpu")
     assert analyser.atlas is not None and analyser.atlas.detail is None
     result = analyser.analyse(pictures[0])
     assert result.novelty is not None and result.novelty.detail_quantile is None
+    assert result.novelty.feature_quantile is not None
     assert any("does not hold the detail" in note for note in result.notes)
+
+
+def test_an_atlas_without_feature_distances_loads_and_says_so(store: Path, pictures: list[DecodedImage]) -> None:
+    meta = read_meta(store / "atlas")
+    files = read_files(store / "atlas", meta)
+    write_atlas(store / "atlas", dataclasses.replace(meta, features=None), files.arrays, files.columns)
+    result = Analyser(store, device="cpu").analyse(pictures[0])
+    assert result.novelty is not None and result.novelty.feature_quantile is None
+    assert result.novelty.detail_quantile is not None
+    assert any("does not hold the features" in note for note in result.notes)
+
+
+def test_feature_distances_of_another_trunk_are_left_out(shared_store: Path, atlas: Atlas) -> None:
+    assert atlas.gaussian is not None and atlas.reference is not None and atlas.reference.features is not None
+    vae, arms = metas(shared_store)
+    arm = arms["imagenet"]
+    for other in (dataclasses.replace(arm, base=(), files={"trunk": "0" * 64}),
+                  dataclasses.replace(arm, input=dataclasses.replace(arm.input, size=2 * arm.input.size))):
+        found = load_atlas(shared_store / "atlas", vae, arms | {"imagenet": other})
+        assert found.gaussian is None and found.reference is not None and found.reference.features is None
+    assert load_atlas(shared_store / "atlas", vae, {"vae": arms["vae"]}).gaussian is None
 
 
 def test_the_reference_counts_each_calibration_lesion_once(atlas: Atlas) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dermdemo.analysis.novelty import Reference, assess, input_detail, level_of, make_reference
+from dermdemo.analysis.novelty import Reference, assess, fit_gaussian, input_detail, level_of, make_reference
 from dermdemo.errors import DataError
 
 N = 500
@@ -64,6 +64,43 @@ def test_without_detail_two_measures_count() -> None:
     two = make_reference(rng.gamma(9, 1, N), rng.lognormal(-5, 0.3, N), "two")
     found = assess(two, float(np.median(two.distance)), float(np.median(two.error)), 0.0)
     assert found.detail_quantile is None and found.level == "typical"
+
+
+def test_far_features_are_far_and_near_ones_are_not() -> None:
+    rng = np.random.default_rng(0)
+    distance, error, detail, features = (rng.gamma(9, 1, N) for _ in range(4))
+    known = make_reference(distance, error, "four", detail=detail, features=features)
+    rest = float(np.median(distance)), float(np.median(error)), float(np.median(detail))
+    assert assess(known, *rest, float(np.median(features))).level == "typical"
+    near = assess(known, *rest, 0.0)
+    assert near.feature_quantile == 0 and near.level == "typical"
+    far = assess(known, *rest, 1e3)
+    assert far.feature_quantile == 1 and far.level == "far" and far.score == 1
+    scores = [assess(known, *draw).score for draw in rng.gamma(9, 1, (4000, 4))]
+    assert np.mean(np.array(scores) >= 0.95) == pytest.approx(0.05, abs=0.02)
+    with pytest.raises(ValueError, match="the image none"):
+        assess(known, *rest)
+
+
+def test_a_gaussian_measures_in_standard_deviations() -> None:
+    rng = np.random.default_rng(0)
+    scale = np.array([4.0, 2.0, 1.0])
+    fitted = fit_gaussian(rng.normal(size=(5000, 3)) * scale + 7)
+    assert fitted is not None and fitted.projection.shape == (3, 3)
+    points = 7 + 3 * np.diag(scale)  # three standard deviations out along each axis
+    assert fitted.distance(points) == pytest.approx([3, 3, 3], rel=0.05)
+    fresh = fitted.distance(rng.normal(size=(5000, 3)) * scale + 7)
+    assert np.mean(np.square(fresh)) == pytest.approx(3, rel=0.05)
+
+
+def test_few_images_estimate_few_axes() -> None:
+    rng = np.random.default_rng(0)
+    for n, kept in ((12, 1), (40, 4), (2000, 64)):
+        fitted = fit_gaussian(rng.normal(size=(n, 100)))
+        assert fitted is not None and fitted.projection.shape == (100, kept)
+    flat = fit_gaussian(np.outer(rng.normal(size=500), np.ones(8)))  # varies along one axis only
+    assert flat is not None and flat.projection.shape == (8, 1)
+    assert fit_gaussian(np.ones((50, 8))) is None
 
 
 def checked(n: int = 2, size: int = 16) -> np.ndarray:

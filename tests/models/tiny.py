@@ -71,9 +71,9 @@ def save_vae(folder: Path, model: VAE | None = None) -> VAE:
     return model
 
 
-def save_encoder(folder: Path, model: Encoder | None = None) -> Encoder:
+def save_encoder(folder: Path, model: Encoder | None = None, kind: str = "encoder") -> Encoder:
     model = model or encoder()
-    save_checkpoint(folder, meta("encoder"), encoder_parts(model))
+    save_checkpoint(folder, meta(kind), encoder_parts(model))
     return model
 
 
