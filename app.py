@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 import uvicorn
@@ -13,6 +14,7 @@ from dermdemo.analysis.known import KnownImages
 from dermdemo.config import environment
 from dermdemo.errors import DermdemoError
 from dermdemo.jobs.registry import registry
+from dermdemo.ui.live import LiveModels
 from dermdemo.ui.server import create_app
 
 
@@ -27,17 +29,18 @@ def main() -> None:
     parser.add_argument("--data", metavar="SOURCE", help="the data set of the atlas, if it is on this machine: "
                         "known lesions are then shown as their real images")
     args = parser.parse_args()
+    os.environ["DERMDEMO_CHECKPOINTS"] = str(args.checkpoints)  # the jobs of the administration page start from them
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    analyser, problem = None, None
-    try:
-        analyser = Analyser(registry(shipped=args.checkpoints).live_root, device=args.device)
-    except DermdemoError as error:
-        problem = str(error)
-        logging.getLogger("dermdemo").error("no models are served: %s", problem)
+    live = LiveModels(registry(shipped=args.checkpoints), device=args.device)
+    live.check()
+    analyser = live.now().analyser
+    if analyser is None:
+        logging.getLogger("dermdemo").error("no models are served: %s", live.status().problem)
     images = known_images(args.data, analyser) if args.data else None
+    live.follow()
     print(f"dermdemo on http://{args.host}:{args.port} (research use only)", flush=True)
-    uvicorn.run(create_app(analyser, problem=problem, images=images), host=args.host, port=args.port,
+    uvicorn.run(create_app(analyser, images=images, live=live), host=args.host, port=args.port,
                 log_level="warning", access_log=False, server_header=False)
 
 

@@ -9,13 +9,26 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional
 
 from dermdemo.admin_commands import ADMIN_COMMANDS
-from dermdemo.config import Arm, DeviceName, FinetuneConfig, PretrainConfig, SupervisedConfig, environment
+from dermdemo.config import (
+    Arm,
+    ContrastiveConfig,
+    DeviceName,
+    FinetuneConfig,
+    PretrainConfig,
+    SupervisedConfig,
+    environment,
+)
+from dermdemo.errors import ConfigError
+from dermdemo.study_commands import STUDY_COMMANDS
+
+if TYPE_CHECKING:
+    from dermdemo.training.runs import RunRequest
 
 Source = Annotated[str, tyro.conf.arg(
     metavar="SOURCE", help="Data set: a folder, CSV, zip beside its CSV, parquet shards, or synthetic[:N].")]
@@ -23,60 +36,78 @@ STORE = Path("runs/checkpoints")
 
 
 @dataclass(frozen=True)
-class Pretrain:
-    """Stage I: train the VAE (--ae: the plain autoencoder) on unlabelled images."""
+class PretrainingCommand:
+    """What every pretraining command takes; each adds its `config`, `out` and `init`."""
 
     source: Positional[Source]
-    config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
-    out: Path = Path("runs/vae")
-    """Run folder: settings, events, training checkpoints, grids of reconstructions."""
     store: Path = STORE
     """Folder of finished checkpoints."""
     name: str | None = None
     """Name of the finished checkpoint in --store; by default that of --out."""
-    init: Path | None = None
-    """A VAE (with --ae: an autoencoder) of this package to start from, in place of random weights."""
     resume: bool = False
     """Go on from the last training checkpoint in --out."""
     finish: bool = False
     """Train no further: export what the stopped run in --out has reached."""
+
+    def request(self, out: Path, init: Path | None, split_seed: int = 0) -> RunRequest:
+        from dermdemo.training.runs import RunRequest
+
+        return RunRequest(source=self.source, out=out, store=self.store, name=self.name, resume=self.resume,
+                          finish=self.finish, split_seed=split_seed, init=init)
+
+
+@dataclass(frozen=True)
+class Pretrain(PretrainingCommand):
+    """Stage I: train the VAE (--ae: the plain autoencoder) on unlabelled images."""
+
+    config: OmitArgPrefixes[PretrainConfig] = field(default_factory=PretrainConfig)
+    out: Path = Path("runs/vae")
+    """Run folder: settings, events, training checkpoints, grids of reconstructions."""
+    init: Path | None = None
+    """A VAE (with --ae: an autoencoder) of this package to start from, in place of random weights."""
     split_seed: int = 0
     """Seed of the split by lesion."""
 
     def run(self) -> int:
-        from dermdemo.training.runs import RunRequest, run_pretrain
+        from dermdemo.training.runs import run_pretrain
 
-        request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name,
-                             resume=self.resume, finish=self.finish, split_seed=self.split_seed, init=self.init)
-        print(run_pretrain(request, self.config))
+        print(run_pretrain(self.request(self.out, self.init, self.split_seed), self.config))
         return 0
 
 
 @dataclass(frozen=True)
-class PretrainSupervised:
+class PretrainSsl(PretrainingCommand):
+    """Pretrain an encoder without labels by SimCLR (contrastive), beside the VAE."""
+
+    config: OmitArgPrefixes[ContrastiveConfig] = field(default_factory=ContrastiveConfig)
+    out: Path = Path("runs/ssl")
+    """Run folder: settings, events, training checkpoints."""
+    init: Path | None = None
+    """An earlier encoder of this command to start from; its projection head starts fresh."""
+    split_seed: int = 0
+    """Seed of the split by lesion."""
+
+    def run(self) -> int:
+        from dermdemo.training.runs import run_contrastive
+
+        print(run_contrastive(self.request(self.out, self.init, self.split_seed), self.config))
+        return 0
+
+
+@dataclass(frozen=True)
+class PretrainSupervised(PretrainingCommand):
     """Pretrain an encoder with labels on any labelled source (the ImageNet stand-in)."""
 
-    source: Positional[Source]
     config: OmitArgPrefixes[SupervisedConfig] = field(default_factory=SupervisedConfig)
     out: Path = Path("runs/supervised")
     """Run folder."""
-    store: Path = STORE
-    """Folder of finished checkpoints."""
-    name: str | None = None
-    """Name of the finished checkpoint in --store; by default that of --out."""
     init: Path | None = None
     """An encoder of this package to start from, in place of random weights; of a trimmed one the trunk."""
-    resume: bool = False
-    """Go on from the last training checkpoint in --out."""
-    finish: bool = False
-    """Train no further: export what the stopped run in --out has reached."""
 
     def run(self) -> int:
-        from dermdemo.training.runs import RunRequest, run_supervised
+        from dermdemo.training.runs import run_supervised
 
-        request = RunRequest(source=self.source, out=self.out, store=self.store, name=self.name, resume=self.resume,
-                             finish=self.finish, init=self.init)
-        print(run_supervised(request, self.config))
+        print(run_supervised(self.request(self.out, self.init), self.config))
         return 0
 
 
@@ -102,7 +133,7 @@ class Train:
 
     source: Positional[Source]
     arm: Arm
-    """Which encoder: vae, ae, imagenet, scratch (all random, all trained) or random (frozen below)."""
+    """Which encoder: vae, ae, ssl (SimCLR), imagenet, scratch (all random, all trained) or random (frozen below)."""
     config: OmitArgPrefixes[FinetuneConfig] = field(default_factory=FinetuneConfig)
     weights: str | None = None
     """Where the encoder's weights come from: a checkpoint folder, a weights file, or timm (the hub)."""
@@ -111,7 +142,7 @@ class Train:
     out: Path | None = None
     """Run folder; by default runs/ARM-arm."""
     store: Path = STORE
-    """Folder of finished checkpoints; arms vae and ae find their encoder here."""
+    """Folder of finished checkpoints; arms vae, ae and ssl find their encoder here."""
     name: str | None = None
     """Name of the finished checkpoint in --store; by default that of --out."""
     resume: bool = False
@@ -132,7 +163,8 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Evaluate a classifier on one split: figures, intervals, thresholds, net benefit."""
+    """Evaluate a classifier on one split: figures, intervals, thresholds, net benefit; of a VAE: how well it
+    reconstructs."""
 
     checkpoint: Positional[Path]
     source: Positional[Source]
@@ -151,7 +183,10 @@ class Evaluate:
 
     def run(self) -> int:
         from dermdemo.evaluation.assess import assess, store_test
+        from dermdemo.models.checkpoint import load_meta
 
+        if load_meta(self.checkpoint).kind in ("vae", "ae"):
+            return self._reconstruct()
         result = assess(self.checkpoint, self.source, split_name=self.split, device=self.device,
                         external=self.external, n_resamples=self.resamples)
         print(result.report.to_json() if self.json else result.report.to_text())
@@ -164,6 +199,25 @@ class Evaluate:
             result.predictions.save(self.out / f"{self.split}_predictions.npz")
         if self.save and self.split == "test" and not self.external:
             store_test(self.checkpoint, self.source, result)
+        return 0
+
+    def _reconstruct(self) -> int:
+        from dermdemo.evaluation.reconstruct import as_text, reconstruct, store_reconstruction
+
+        if self.external:
+            raise ConfigError("The reconstruction of a VAE is measured on its own data: leave --external out.")
+        report = reconstruct(self.checkpoint, self.source, split_name=self.split, device=self.device,
+                             n_resamples=self.resamples)
+        values = json.dumps(report.to_dict(), indent=2, allow_nan=False)
+        print(values if self.json else as_text(report))
+        if report.readings:
+            print(f"test has now been read {report.readings} time(s) for this model on this machine", file=sys.stderr)
+        if self.out:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / f"{self.split}_reconstruction.json").write_text(values)
+            (self.out / f"{self.split}_reconstruction.txt").write_text(as_text(report))
+        if self.save and self.split == "test":
+            store_reconstruction(self.checkpoint, report)
         return 0
 
 
@@ -282,19 +336,23 @@ class AdminSetPassword:
 
     stdin: bool = False
     """Read the password from the first line of standard input instead of asking for it twice."""
+    visitors: bool = False
+    """Set the password that all visitors of the pages must give, not the administrator's."""
 
     def run(self) -> int:
-        from dermdemo.jobs.credential import set_password
+        from dermdemo.jobs.credential import VARIABLES, Kind, set_password
 
         settings = environment()
-        print(set_password(_new_password(self.stdin), settings))
-        if settings.admin_hash:
-            print("DERMDEMO_ADMIN_HASH is set and goes before this file: unset it to use this password.",
+        kind: Kind = "visitor" if self.visitors else "admin"
+        whose = "visitors'" if self.visitors else "administrator"
+        print(set_password(_new_password(self.stdin, whose), settings, kind))
+        if settings.visitor_hash if self.visitors else settings.admin_hash:
+            print(f"{VARIABLES[kind]} is set and goes before this file: unset it to use this password.",
                   file=sys.stderr)
         return 0
 
 
-def _new_password(from_stdin: bool) -> str:
+def _new_password(from_stdin: bool, whose: str) -> str:
     """The password, from standard input or asked for twice.
 
     Raises:
@@ -308,15 +366,16 @@ def _new_password(from_stdin: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     if not sys.stdin.isatty():
         raise AuthError("There is no terminal to ask at: pipe the password in and add --stdin.")
-    password = getpass("New administrator password: ")
+    password = getpass(f"New {whose} password: ")
     if getpass("The same again: ") != password:
         raise AuthError("The two passwords differ; nothing was changed.")
     return password
 
 
 COMMANDS: dict[str, type[Any]] = {
-    "data audit": DataAudit, "pretrain": Pretrain, "pretrain-supervised": PretrainSupervised, "train": Train,
-    "trim": Trim, "evaluate": Evaluate, "compare": Compare, "embed": Embed, "analyse": Analyse,
+    "data audit": DataAudit, "pretrain": Pretrain, "pretrain-ssl": PretrainSsl,
+    "pretrain-supervised": PretrainSupervised, "train": Train,
+    "trim": Trim, "evaluate": Evaluate, "compare": Compare, **STUDY_COMMANDS, "embed": Embed, "analyse": Analyse,
     "admin set-password": AdminSetPassword,
     **ADMIN_COMMANDS,
 }

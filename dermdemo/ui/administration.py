@@ -1,4 +1,4 @@
-"""The Administration entry as HTML: how to open it, or what it truthfully offers in this version."""
+"""The Administration entry as HTML: how to open it, or the way to its page."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ def closed(problem: str | None = None) -> str:
 
 
 def opened() -> str:
-    """What a set password is good for in this version, and the commands that retrain."""
-    first = _card(words.OPEN_TITLE, f"<p>{escape(words.OPEN_TEXT)}</p>")
+    """The way to the page, which opens beside this one and so keeps what is open here, and the commands."""
+    link = (f'<a class="dd-open" href="{words.OPEN_ADDRESS}" target="_blank" rel="noopener">'
+            f"{escape(words.OPEN_LINK)}</a>")
+    first = _card(words.OPEN_TITLE, f"<p>{escape(words.OPEN_TEXT)}</p><p>{link}</p>")
     return first + _card(words.COMMANDS_TITLE, _steps(words.COMMANDS))
 
 

@@ -10,6 +10,7 @@ import gradio as gr
 from dermdemo.config import Environment, environment
 from dermdemo.types import Analysis
 from dermdemo.ui.known_map import KnownMap
+from dermdemo.ui.live import Models
 from dermdemo.ui.results import Results
 from dermdemo.ui.uploads import Uploads
 
@@ -27,21 +28,30 @@ class Context:
     """Handed to the `build` of every tab.
 
     Attributes:
-        analyser: None where no models could be loaded; `problem` says why.
+        models: what is served; it may be another set at the next look, so a handler looks once.
         key: state that holds the key of the open result ("" if none): a tab redraws on `key.change`.
         tabs: the tab row, to move a visitor to another tab.
-        known: the known lesions of the analyser's atlas, and their pictures.
+        known: the known lesions of the atlas being served, and their pictures.
         settings: what the process environment decides.
     """
 
-    analyser: Analyser | None
+    models: Models
     uploads: Uploads
     results: Results[Analysis]
     key: gr.State
     tabs: gr.Tabs
-    problem: str | None = None
     known: KnownMap = field(default_factory=lambda: KnownMap(None))
     settings: Environment = field(default_factory=environment)
+
+    @property
+    def analyser(self) -> Analyser | None:
+        """The analyser being served now; None where no models could be loaded: `problem` says why."""
+        return self.models.now().analyser
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong with the models, in a sentence."""
+        return self.models.now().status.problem
 
     def opened(self, key: str | None) -> Analysis | None:
         """The open result, or None."""

@@ -13,7 +13,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -79,14 +79,17 @@ class Snapshot:
 
 
 class KnownMap:
-    """The map of the analyser's atlas, made when first asked for. Thread-safe.
+    """The map of the atlas being served, made when first asked for. Thread-safe.
 
     Args:
+        models: an analyser, or what gives the one being served now.
         images: the data set's images, where they are on this machine.
     """
 
-    def __init__(self, analyser: Analyser | None, images: KnownImages | None = None) -> None:
-        self._analyser, self._images = analyser, images
+    def __init__(self, models: Analyser | Callable[[], Analyser | None] | None, images: KnownImages | None = None
+                 ) -> None:
+        self._now = models if callable(models) else lambda: models
+        self._images = images
         self._made: Snapshot | None = None
         self._lock, self._drawing = threading.Lock(), threading.Lock()
         self._kept = lru_cache(KEPT_PICTURES)(self._draw)
@@ -98,12 +101,13 @@ class KnownMap:
 
     def current(self) -> Snapshot | None:
         """The atlas being served; None where there is none."""
-        atlas = self._analyser.atlas if self._analyser else None
-        if atlas is None or self._analyser is None:
-            return None
         with self._lock:
-            if self._made is None or self._made.atlas is not atlas:
-                self._made = take(self._analyser, atlas, self._images)
+            analyser = self._now()
+            atlas = analyser.atlas if analyser else None
+            if atlas is None or analyser is None:
+                self._made = None
+            elif self._made is None or self._made.atlas is not atlas:
+                self._made = take(analyser, atlas, self._images)
             return self._made
 
     def picture(self, key: str, row: int) -> bytes | None:
@@ -118,14 +122,14 @@ class KnownMap:
             return None
 
     def _draw(self, key: str, row: int) -> bytes:
-        now = self.current()
-        if now is None or self._analyser is None or now.key != key:
+        now, analyser = self.current(), self._now()
+        if now is None or now.key != key or analyser is None or analyser.atlas is not now.atlas:
             raise CheckpointError(words.STALE)
         if now.real[row] and self._images is not None:
             pixels = self._images.picture(str(now.known.image_ids[row]))
         else:
             with self._drawing:  # one decoder pass at a time: pictures must not starve the analyses
-                pixels = self._analyser.known_pictures([row])[0]
+                pixels = analyser.known_pictures([row])[0]
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, format="PNG")
         return buffer.getvalue()

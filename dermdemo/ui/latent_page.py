@@ -240,8 +240,9 @@ def near(now: Snapshot | None, analysis: Analysis | None) -> str:
     """The known lesions nearest to the open image as picture cards."""
     found = analysis.neighbours if analysis is not None else ()
     if now is None or analysis is None or not _same_atlas(now.atlas, analysis):
+        said = words.NEAR_STALE if now and found else words.NEAR_EMPTY
         return (f'<section class="dd-card dd-near"><h2>{escape(words.NEAR_TITLE)}</h2>'
-                f'<p class="dd-note">{escape(words.NEAR_EMPTY)}</p></section>')
+                f'<p class="dd-note">{escape(said)}</p></section>')
     cards = "".join(map(partial(_card, now), range(1, len(found) + 1), found))
     said = words.NEAR_NOTE if now.real.all() else f"{words.NEAR_NOTE} {words.MADE}."
     return (f'<section class="dd-card dd-near"><h2>{escape(words.NEAR_TITLE)}</h2><ol>{cards}</ol>'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
@@ -13,12 +12,10 @@ from dermdemo.ui import text
 from dermdemo.ui.context import Context
 from dermdemo.ui.figures import escape
 from dermdemo.ui.known_map import KnownMap
+from dermdemo.ui.live import Models
 from dermdemo.ui.results import KEEP_SECONDS, Results
 from dermdemo.ui.tabs import administration, analyse, attribution, evidence, latent, reconstruct, several
 from dermdemo.ui.uploads import Uploads
-
-if TYPE_CHECKING:
-    from dermdemo.analysis.analyser import Analyser
 
 MAX_FILE_SIZE = "200mb"  # of a zip of images; a single image may have 50 MB, which its decoder checks
 CACHE_CHECK_SECONDS, CACHE_AGE_SECONDS = 600, 3600
@@ -35,8 +32,8 @@ def head() -> str:
     )
 
 
-def build(analyser: Analyser | None, *, problem: str | None = None, known: KnownMap | None = None) -> gr.Blocks:
-    """The whole app. Without an analyser the page says why in the words of `problem`."""
+def build(models: Models, known: KnownMap) -> gr.Blocks:
+    """The whole app. Nothing in it belongs to one set of models: tabs are filled when a page is opened."""
     results: Results[Analysis] = Results()
     settings = environment()
     with gr.Blocks(title=f"{text.TITLE}: research use only", analytics_enabled=False,
@@ -45,8 +42,8 @@ def build(analyser: Analyser | None, *, problem: str | None = None, known: Known
         key = gr.State("", time_to_live=KEEP_SECONDS, delete_callback=results.drop)
         with gr.Tabs(elem_id="dd-tabs") as tabs:
             uploads = Uploads(Path(page.GRADIO_CACHE), grace=settings.upload_seconds)
-            context = Context(analyser=analyser, uploads=uploads, results=results, key=key, tabs=tabs,
-                              problem=problem, known=known or KnownMap(analyser), settings=settings)  # fmt: skip
+            context = Context(models=models, uploads=uploads, results=results, key=key, tabs=tabs, known=known,
+                              settings=settings)
             with gr.Tab(text.TAB_ANALYSE, id="analyse"):
                 shown = analyse.build(context)
             with gr.Tab(text.TAB_RECONSTRUCTION, id="reconstruction"):
@@ -55,10 +52,10 @@ def build(analyser: Analyser | None, *, problem: str | None = None, known: Known
                 attribution.build(context)
             with gr.Tab(text.TAB_SEVERAL, id="several"):
                 several.build(context, shown)
-            with gr.Tab(text.TAB_LATENT, id="latent"):
-                latent.build(context)
-            with gr.Tab(text.TAB_MODELS, id="models"):
-                evidence.build(context)
+            with gr.Tab(text.TAB_LATENT, id="latent") as tab:
+                latent.build(context, tab)
+            with gr.Tab(text.TAB_MODELS, id="models") as tab:
+                evidence.build(context, tab)
             with gr.Tab(text.TAB_ADMINISTRATION, id="administration"):
                 administration.build(context)
     return page.queue(max_size=QUEUE_LENGTH, api_open=False)

@@ -10,19 +10,35 @@ from collections.abc import Sequence
 from dermdemo.ui.evidence.accuracy import classes, metrics
 from dermdemo.ui.evidence.errors import calibration, confusions, malignancy
 from dermdemo.ui.evidence.gather import Evidence
+from dermdemo.ui.evidence.kept import kept
 from dermdemo.ui.evidence.loaded import loaded
-from dermdemo.ui.evidence.parts import PREFIX, section
+from dermdemo.ui.evidence.parts import PREFIX, hashed, section
 from dermdemo.ui.evidence.study import study
 from dermdemo.ui.figures import escape
+from dermdemo.ui.live import NOTHING, LiveStatus
 from dermdemo.ui.wording import models as words
 
 
-def render(evidence: Evidence) -> str:
-    """Everything but the cards."""
+def render(evidence: Evidence, status: LiveStatus | None = None) -> str:
+    """Everything but the cards.
+
+    Args:
+        status: which version is served, where versions are known of.
+    """
     parts = (loaded(evidence), metrics(evidence), classes(evidence), confusions(evidence), malignancy(evidence),
-             calibration(evidence), study(evidence))  # fmt: skip
+             calibration(evidence), kept(evidence), study(evidence))  # fmt: skip
     body = "".join(parts)
-    return f'<div class="dd-result dd-models">{problems(evidence.problems)}{navigation(body)}{body}</div>'
+    said = problems([*([words.SERVED_NOT] if status and status.problem else []), *evidence.problems])
+    return f'<div class="dd-result dd-models">{said}{served(status)}{navigation(body)}{body}</div>'
+
+
+def served(status: LiveStatus | None) -> str:
+    """The version being served and its hash; nothing where no versions are known of."""
+    if status is None or status.number == NOTHING:
+        return ""
+    title = words.SERVED_TITLE.format(number=status.number) if status.number else words.SERVED_SHIPPED
+    hash_ = f" · {escape(words.SERVED_HASH)} {hashed(status.sha256)}" if status.sha256 else ""
+    return f'<p class="dd-note" id="{PREFIX}version"><b>{escape(title)}</b>{hash_}</p>'
 
 
 def navigation(body: str) -> str:

@@ -170,6 +170,8 @@ def novelty(found: Novelty | None) -> str:
         return _section(text.NOVELTY_TITLE, f'<p class="dd-note">{escape(text.NOVELTY_NONE)}</p>')
     lines = [text.NOVELTY_DISTANCE.format(share=text.percent(found.distance_quantile)),
              text.NOVELTY_ERROR.format(share=text.percent(found.error_quantile))]
+    if found.feature_quantile is not None:
+        lines.insert(1, text.NOVELTY_FEATURES.format(share=text.percent(found.feature_quantile)))
     if found.detail_quantile is not None:
         lines.append(text.NOVELTY_DETAIL.format(share=text.percent(found.detail_quantile)))
     lines.append(text.NOVELTY_REFERENCE.format(reference=found.reference))

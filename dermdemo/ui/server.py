@@ -22,9 +22,15 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dermdemo.config import environment
+from dermdemo.ui.admin.guard import AdminGuard
+from dermdemo.ui.admin.routes import add_admin_routes
+from dermdemo.ui.admin.site import open_site, visitors_door
+from dermdemo.ui.admin.visitors import VisitorsOnly, add_visitor_routes
 from dermdemo.ui.known_map import ASSETS as ASSETS
 from dermdemo.ui.known_map import KnownMap, Packed
 from dermdemo.ui.layout import MAX_FILE_SIZE, build
+from dermdemo.ui.live import FixedModels, LiveModels
 from dermdemo.ui.map_routes import add_map_routes, packed_answer
 from dermdemo.ui.theme import build_theme, styles
 
@@ -70,25 +76,40 @@ def private_uploads() -> None:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
-def create_app(analyser: Analyser | None, *, problem: str | None = None, images: KnownImages | None = None
-               ) -> FastAPI:
+def create_app(analyser: Analyser | None, *, problem: str | None = None, images: KnownImages | None = None,
+               live: LiveModels | None = None) -> FastAPI:
     """The whole server. Without an analyser the pages say why in the words of `problem`.
 
     Args:
         images: the data set, where it is on this machine: known lesions are then shown as their real images.
+        live: serve what these serve, also after a promotion, in place of `analyser` and `problem`.
     """
     private_uploads()
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    app.add_middleware(ClosedHeaders)
+    models = live or FixedModels(analyser, problem)
+    _add_access(app, models)
     _add_assets(app)
-    known = KnownMap(analyser, images)
+    known = KnownMap(lambda: models.now().analyser, images)
+    if live:
+        live.after.append(known.current)
     add_map_routes(app, ASSETS, known)
     return gr.mount_gradio_app(
-        app, build(analyser, problem=problem, known=known), "/", theme=build_theme(), css_paths=styles(),
+        app, build(models, known), "/", theme=build_theme(), css_paths=styles(),
         show_error=False, max_file_size=MAX_FILE_SIZE, allowed_paths=[], run_history=False, enable_monitoring=False,
         pwa=False, mcp_server=False, ssr_mode=False, footer_links=[],
         app_kwargs={"openapi_url": None, "docs_url": None, "redoc_url": None},
     )  # fmt: skip
+
+
+def _add_access(app: FastAPI, models: LiveModels | FixedModels) -> None:
+    """Administration and the visitors' login, as the environment says at the start; the last added is asked first."""
+    settings = environment()
+    app.state.visitors = visitors_door(settings)
+    app.add_middleware(VisitorsOnly)
+    app.add_middleware(AdminGuard)
+    app.add_middleware(ClosedHeaders)
+    add_visitor_routes(app)
+    add_admin_routes(app, open_site(settings, models), settings)
 
 
 class ClosedHeaders:

@@ -52,15 +52,16 @@ EMPTY_STEPS = (
     ("Known lesions", "the nearest ones in latent space, and how unusual this one is"),
 )
 NO_MODELS_TITLE = "No models are loaded"
-NO_MODELS_TEXT = "The page works, but images cannot be analysed until the app is restarted with its checkpoints."
+NO_MODELS_TEXT = "The page works, but images cannot be analysed until the checkpoints are in place or a version of "
+NO_MODELS_TEXT += "the models is promoted; no restart is needed."
 FAILED_TITLE = "This image was not analysed"
 FAILED_INTERNAL = "Something went wrong inside the app; the log has the details. Try again, or try another image."
 NO_FILE = "No file arrived. Upload an image file."
 GONE = "The uploaded file is no longer there. Upload it again."
 
 ARM_NAMES = {
-    "vae": "VAE arm", "ae": "Autoencoder arm", "imagenet": "Natural-image arm", "scratch": "From-scratch arm",
-    "random": "Frozen random arm",
+    "vae": "VAE arm", "ae": "Autoencoder arm", "ssl": "Contrastive arm",
+    "imagenet": "Natural-image arm", "scratch": "From-scratch arm", "random": "Frozen random arm",
 }  # fmt: skip
 ORIGIN = "Encoder weights: {origin}"
 MALIGNANT_TAG = "malignant*"
@@ -87,9 +88,9 @@ NOVELTY_CHIP: dict[NoveltyLevel, str] = {
     "far": "Far from known lesions",
 }
 NOVELTY_TEXT: dict[NoveltyLevel, str] = {
-    "typical": "The image looks like the lesions the VAE was fitted to.",
-    "unusual": "The image is unusual for the lesions the VAE was fitted to: read the probabilities with caution.",
-    "far": "The image is far from anything the VAE was fitted to: the probabilities mean little here.",
+    "typical": "The image looks like the lesions the models were trained on.",
+    "unusual": "The image is unusual among the lesions the models were trained on: read its probabilities with care.",
+    "far": "The image is far from any lesion the models were trained on: the probabilities mean little here.",
 }
 NOVELTY_TITLE = "How unusual is it?"
 NOVELTY_NONE = "Novelty cannot be judged: no atlas of known lesions is installed."
@@ -97,11 +98,13 @@ NOVELTY_SCORE = "{share} of the reference lesions are less unusual than this ima
 NOVELTY_REFERENCE = "Reference: {reference}"
 NOVELTY_DISTANCE = "Latent distance to the nearest known lesions: larger than for {share} of the reference."
 NOVELTY_DETAIL = "Fine detail in the input: more than in {share} of the reference; both tails count."
+NOVELTY_FEATURES = "Features in the natural-image encoder: further from known lesions than {share} of the reference."
 NOVELTY_ERROR = "Reconstruction error: larger than for {share} of the reference; both tails count."
 
-SEEN_TITLE = "Exactly what the models see"
+SEEN_TITLE = "Exactly what the arms see"
 SEEN_ALT = "The input of the {arm}"
-SEEN_NOTE = "The short side is scaled to the model's size and the centre is cut out. What lies outside was not read."
+SEEN_NOTE = ("The short side is scaled to the arm's size and the centre is cut out. What lies outside was not read. "
+             "What the VAE sees is on the tab Reconstruction.")
 
 ATTENTION_TITLE = "Where each arm looked"
 ATTENTION_CAPTION = "{arm}: for {target}"

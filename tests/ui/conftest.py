@@ -17,9 +17,9 @@ import pytest
 from dermdemo.analysis.analyser import Analyser
 from dermdemo.data.synthetic import synthetic_lesion
 from dermdemo.ui.context import Context
+from dermdemo.ui.live import FixedModels
 from dermdemo.ui.results import Results
 from dermdemo.ui.uploads import Uploads
-from tests.analysis.conftest import lesions, make, shared_store, store  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,15 +31,15 @@ def jpeg(label: str, seed: int) -> bytes:
     return buffer.getvalue()
 
 
-def make_context(analyser: Analyser | None, folder: Path) -> Context:
+def make_context(analyser: Analyser | None, folder: Path, problem: str | None = None) -> Context:
     """A context for handlers called as plain functions; uploads lie in `folder`/uploads."""
     (folder / "uploads").mkdir(exist_ok=True)
-    return Context(analyser=analyser, uploads=Uploads(folder / "uploads"), results=Results(), key=None,  # type: ignore[arg-type]
-                   tabs=None)  # type: ignore[arg-type]
+    return Context(models=FixedModels(analyser, problem), uploads=Uploads(folder / "uploads"), results=Results(),
+                   key=None, tabs=None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
-def served(shared_store: Path) -> Analyser:  # noqa: F811
+def served(shared_store: Path) -> Analyser:
     """The analyser of the test checkpoints, shared by the tests of the page."""
     return Analyser(shared_store, device="cpu")
 
@@ -56,9 +56,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(checkpoints: Path, folder: Path, *flags: str) -> tuple[subprocess.Popen[bytes], str, Path]:
-    """The app on a free port; returns when the page answers."""
-    port, log = free_port(), folder / "app.log"
+def start(checkpoints: Path, folder: Path, *flags: str, port: int | None = None
+          ) -> tuple[subprocess.Popen[bytes], str, Path]:
+    """The app on a port, by default a free one; returns when the page answers."""
+    port, log = port or free_port(), folder / "app.log"
     environment = os.environ | {"GRADIO_TEMP_DIR": str(folder / "uploads"), "GRADIO_SERVER_PORT": str(port),
                                 "HOME": str(folder), "DERMDEMO_HOME": str(folder / "home"), "TMPDIR": str(folder)}
     with log.open("wb") as stream:
@@ -76,7 +77,7 @@ def start(checkpoints: Path, folder: Path, *flags: str) -> tuple[subprocess.Pope
 
 
 @pytest.fixture(scope="session")
-def app(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: F811
+def app(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a running app."""
     folder = tmp_path_factory.mktemp("app")
     process, address, log = start(shared_store, folder)

@@ -1,4 +1,4 @@
-"""The Administration entry says what is so: closed, unusable, or set but without a page."""
+"""The Administration entry says what is so: closed, unusable, or open, with the way to its page."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def test_a_credential_that_cannot_be_used_is_said() -> None:
     assert words.PROBLEM_TITLE in Checked(page).text and "&lt;x&gt;" in page
 
 
-def test_with_a_credential_the_page_promises_nothing() -> None:
-    page = Checked(render(True))
-    assert "not part of this version" in page.text and "on the command line" in page.text
-    assert not {"form", "input", "button"} & set(page.tags)
+def test_with_a_credential_the_page_leads_there() -> None:
+    page = render(True)
+    assert 'href="/administration"' in page and words.OPEN_LINK in Checked(page).text
+    assert not {"form", "input", "button", "script"} & set(Checked(page).tags)
+    assert "/administration" not in render(False)
 
 
 @pytest.mark.parametrize("command", [

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dermdemo import RESEARCH_NOTICE
 from dermdemo.ui import text
+from dermdemo.ui.known_map import ASSETS
+from dermdemo.ui.wording import administration, models
 from dermdemo.ui.wording import several as words
 from tests.ui.chromium import MARKS, chromium, open_tab, upload, visitor
 from tests.ui.conftest import jpeg
@@ -77,6 +80,17 @@ def test_without_checkpoints_the_page_says_why(page: Any, bare_app: str) -> None
     page.goto(bare_app)
     page.get_by_text(text.NO_MODELS_TITLE).wait_for()
     assert "meta.json cannot be read" in page.inner_text("#dd-result")
+    assert httpx.get(f"{bare_app}{ASSETS}/map/{'0' * 16}.json").status_code == 404
+
+
+@pytest.mark.parametrize("page", [{"width": 390}], indirect=True)
+def test_administration_is_closed_and_says_how_to_open_it(page: Any, bare_app: str) -> None:
+    page.goto(bare_app)
+    open_tab(page, text.TAB_ADMINISTRATION)
+    page.get_by_text(administration.CLOSED_TITLE).wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    open_tab(page, text.TAB_MODELS)
+    page.get_by_text(models.NOTHING_TITLE).locator("visible=true").first.wait_for()
 
 
 def test_nothing_of_an_upload_stays_in_the_log(page: Any, app: str, tmp_path: Path) -> None:

@@ -138,7 +138,15 @@ def test_a_result_of_another_atlas_is_not_placed(context: Context, served: Analy
     analysis = served.analyse(decode_image(jpeg("mel", 5)))
     key = context.results.put(dataclasses.replace(analysis, models={**analysis.models, "atlas": "other"}))
     assert "near" not in json.loads(latent.map_value(context, key))
-    assert words.NEAR_EMPTY in latent.follow(context, key)[2]
+    assert words.NEAR_STALE in latent.follow(context, key)[2]
+
+
+def test_a_page_is_told_of_another_map_and_of_its_own_only_once(context: Context, known: KnownMap, now: Snapshot
+                                                                ) -> None:
+    context = dataclasses.replace(context, known=known)
+    assert latent.again(context, "", json.dumps({"key": now.key})) == (gr.skip(),) * 4
+    for told in (json.dumps({"key": "of models that were replaced"}), "{}", None, ""):
+        assert json.loads(latent.again(context, "", told)[1])["key"] == now.key
 
 
 def test_text_of_the_atlas_is_escaped(now: Snapshot) -> None:

@@ -116,7 +116,3 @@ def test_the_app_serves_map_and_pictures(app: str, now: Snapshot) -> None:
     for name in ("latent_map", "latent_hands"):
         script = httpx.get(f"{app}{ASSETS}/{name}.js")
         assert script.status_code == 200 and script.headers["cache-control"] == "no-cache"
-
-
-def test_without_models_there_is_no_map(bare_app: str, now: Snapshot) -> None:
-    assert httpx.get(f"{bare_app}{ASSETS}/map/{now.key}.json").status_code == 404

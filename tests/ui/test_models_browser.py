@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dermdemo.ui import text
-from dermdemo.ui.wording import administration, models
+from dermdemo.ui.wording import models
 from tests.ui.chromium import MARKS, chromium, open_tab, visitor
 from tests.ui.conftest import start
 from tests.ui.evidence_samples import make_store
@@ -65,13 +65,3 @@ def test_links_lead_to_sections_and_cards_open(browser: Any, served_study: str) 
         card.get_by_text("Intended use and limits").wait_for()
         page.get_by_text(models.CURVE_FIGURES).click()
         assert page.locator(".dd-more table").first.is_visible()
-
-
-def test_administration_is_closed_and_says_how_to_open_it(browser: Any, bare_app: str) -> None:
-    with visitor(browser, width=390) as page:
-        page.goto(bare_app)
-        open_tab(page, text.TAB_ADMINISTRATION)
-        page.get_by_text(administration.CLOSED_TITLE).wait_for()
-        assert page.evaluate(SIDEWAYS) is False
-        open_tab(page, text.TAB_MODELS)
-        page.get_by_text(models.NOTHING_TITLE).locator("visible=true").first.wait_for()

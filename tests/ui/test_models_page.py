@@ -10,22 +10,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from dermdemo.models.checkpoint import load_meta, rewrite_meta
 from dermdemo.models.stored_figures import BaselineFigures, Figure
+from dermdemo.ui import text
 from dermdemo.ui.evidence.accuracy import verdicts
 from dermdemo.ui.evidence.gather import Evidence, card_text, gather, tones
 from dermdemo.ui.evidence.paired import verdict
 from dermdemo.ui.evidence.parts import in_sentence
 from dermdemo.ui.evidence.study import outcome
+from dermdemo.ui.live import FixedModels, LiveStatus
 from dermdemo.ui.models_page import nothing, render
 from dermdemo.ui.tabs import evidence as tab
 from dermdemo.ui.wording import models as words
-from tests.analysis.conftest import Maker, make  # noqa: F401  fixture
 from tests.evaluation.study_store import Study
-from tests.ui.conftest import make_context
-from tests.ui.evidence_samples import Checked, Drawn, evidence_of, make_store
+from tests.sets import Maker
+from tests.ui.evidence_samples import Checked, evidence_of, make_store
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,27 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_shown(store: Path) -> None:
     assert "The natural-image arm beats" in page
 
 
+def test_what_the_vae_keeps_stands_beside_pca_and_losing_is_said(evidence: Evidence) -> None:
+    page = Checked(render(evidence)).text
+    assert "1,234 images of 987 lesions of the test split" in page
+    assert "worse than PCA of the pixels with as many numbers, by PSNR." in page  # SSIM is the better one
+    assert "27.300" in page and "32.800" in page and "-5.500" in page
+    assert "Melanoma100 lesions0.910.99" in page and "5 of 6 latent dimensions" in page and "21 nats" in page
+    made = evidence.reconstruction
+    assert made is not None
+    won = dataclasses.replace(made, difference={k: Figure(estimate=0.5) for k in ("psnr", "ssim")})
+    assert words.KEPT_WINS in Checked(render(dataclasses.replace(evidence, reconstruction=won))).text
+
+
+def test_a_vae_that_was_not_evaluated_or_whose_figures_are_broken(store: Path) -> None:
+    meta = load_meta(store / "vae")
+    rewrite_meta(store / "vae", dataclasses.replace(meta, metrics={}))
+    assert words.KEPT_TITLE not in render(evidence_of(store))
+    rewrite_meta(store / "vae", dataclasses.replace(meta, metrics={"reconstruction": {"split": "test"}}))
+    page = Checked(render(evidence_of(store))).text
+    assert words.KEPT_TITLE not in page and "reconstruction figures" in page and "evaluate it again" in page
+
+
 def test_texts_of_any_origin_are_escaped(evidence: Evidence) -> None:
     evil: dict[str, Any] = {"origin_text": "<script>alert(1)</script>", "licence": '"><img src=x>', "name": "<b>"}
     changed = dataclasses.replace(evidence, vae=dataclasses.replace(evidence.vae, **evil))
@@ -176,7 +199,7 @@ def test_texts_of_any_origin_are_escaped(evidence: Evidence) -> None:
     assert "<i>" not in nothing("<i>why")
 
 
-def test_a_checkpoint_that_only_lends_its_trunk_is_listed(tmp_path: Path, make: Maker) -> None:  # noqa: F811
+def test_a_checkpoint_that_only_lends_its_trunk_is_listed(tmp_path: Path, make: Maker) -> None:
     served, lender = make.vae(tmp_path / "vae"), make.vae(tmp_path / "stand-in", seed=5)
     arm = make.arm(tmp_path / "imagenet-arm", "imagenet", base=tmp_path / "stand-in")
     found = gather(tmp_path, served, {"imagenet": arm})
@@ -212,19 +235,35 @@ def test_names_inside_a_sentence() -> None:
 
 
 def test_the_tab_draws_the_page_and_a_closed_card_per_model(
-    evidence: Evidence, made: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    evidence: Evidence, made: Study
 ) -> None:
-    drawn = Drawn()
-    monkeypatch.setattr(tab, "gr", drawn)
     analyser = SimpleNamespace(root=made.store, vae=evidence.vae, arms=evidence.arms)
-    tab.build(make_context(analyser, tmp_path))  # type: ignore[arg-type]
-    assert drawn.values[0] == render(evidence)
-    assert drawn.values[2::2] == ["vae", "vae-arm", "imagenet-arm"]
-    assert all(card.startswith("# ") for card in drawn.values[3::2])
+    pages = tab.Pages(FixedModels(analyser))  # type: ignore[arg-type]
+    key, shown, title, *slots = tab.fill(pages.current())
+    assert shown == render(evidence) and title.visible
+    assert [s.label for s in slots[:6:2]] == ["vae", "vae-arm", "imagenet-arm"]
+    assert all(s.visible for s in slots[:6:2])
+    assert all(card.startswith("# ") for card in slots[1:6:2])
+    assert len(slots) == 2 * tab.SLOTS and not any(s.visible for s in slots[6::2])
+    assert tab.fill(pages.current(), key) == [gr.skip()] * (3 + 2 * tab.SLOTS), "it is shown already"
 
 
-def test_the_tab_without_models_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = Drawn()
-    monkeypatch.setattr(tab, "gr", drawn)
-    tab.build(dataclasses.replace(make_context(None, tmp_path), problem="No store <here>."))
-    assert drawn.values == [nothing("No store <here>.")] and "&lt;here&gt;" in drawn.values[0]
+def test_the_tab_without_models_says_why() -> None:
+    _, shown, title, *slots = tab.fill(tab.Pages(FixedModels(None, "No store <here>.")).current())
+    assert shown == nothing("No store <here>.") and "&lt;here&gt;" in shown and not title.visible
+    assert not any(s.visible for s in slots[::2])
+
+
+def test_the_version_being_served_is_named(evidence: Evidence) -> None:
+    assert "dd-models-version" not in render(evidence) and words.STUDY_OTHER not in render(evidence)
+    shown = render(dataclasses.replace(evidence, study=None, retrained=True), LiveStatus(number=3, sha256="ab" * 32))
+    assert words.SERVED_TITLE.format(number=3) in shown and f">{('ab' * 32)[:12]}<" in shown
+    assert words.STUDY_OTHER in shown and words.SERVED_NOT not in shown
+    shown = render(evidence, LiveStatus(number=0, sha256="cd" * 32, problem="'/srv/home' is damaged"))
+    assert words.SERVED_SHIPPED in shown and words.SERVED_NOT in shown and "/srv" not in shown
+
+
+def test_a_page_that_cannot_be_drawn_says_so(caplog: pytest.LogCaptureFixture, evidence: Evidence) -> None:
+    broken = SimpleNamespace(root=None, vae=evidence.vae, arms=evidence.arms)
+    assert text.FAILED_INTERNAL in tab.Pages(FixedModels(broken)).current().shown  # type: ignore[arg-type]
+    assert "Traceback" in caplog.text

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
+import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
 from dermdemo.data.synthetic import synthetic_lesion
 from dermdemo.ui import text
+from dermdemo.ui.examples import list_examples
+from scripts.survival import ask
 from tests.data.test_archives import packed
 from tests.ui.chromium import CHROMIUM, FLAGS, MARKS, WAIT, chromium, open_tab, upload, visitor
 from tests.ui.conftest import jpeg, start
 
-VISITORS = 16
+VISITORS, BROWSERS = 16, 6  # the rest come by the API
 PIXELS = b"PIXELMARKER-4711-of-a-patient--!"  # 33 bytes are 11 pixels; the last byte is padded below
 EXIF, NAME = "EXIFMARKER-4711", "NAMEMARKER-4711"
 GRACE = 2
@@ -28,9 +34,17 @@ GRACE = 2
 pytestmark = MARKS
 
 
+def lesion(k: int) -> bytes:
+    return jpeg("nv" if k % 2 else "mel", 100 + k)
+
+
 @pytest.mark.slow
 def test_sixteen_visitors_at_once_all_get_their_own_answer(app: str) -> None:
     from playwright.async_api import async_playwright
+
+    def call(k: int) -> str:
+        with httpx.Client(base_url=app, timeout=2 * WAIT / 1000) as client:
+            return json.dumps(ask(client, lesion(k))["arms"], sort_keys=True)
 
     async def visit(browser: Any, k: int) -> str:
         context = await browser.new_context()
@@ -39,7 +53,7 @@ def test_sixteen_visitors_at_once_all_get_their_own_answer(app: str) -> None:
         await page.goto(app)
         await page.get_by_text(text.EMPTY_TITLE).wait_for()
         await page.locator("#dd-upload input[type=file]").first.set_input_files(
-            {"name": "lesion.jpg", "mimeType": "image/jpeg", "buffer": jpeg("nv" if k % 2 else "mel", 100 + k)})
+            {"name": "lesion.jpg", "mimeType": "image/jpeg", "buffer": lesion(k)})
         await page.wait_for_selector("#dd-result .dd-verdict, #dd-result .dd-failure")
         said = str(await page.locator("#dd-result img").first.get_attribute("src"))
         assert await page.locator(".dd-failure, .toast-body.error").count() == 0
@@ -47,15 +61,12 @@ def test_sixteen_visitors_at_once_all_get_their_own_answer(app: str) -> None:
         return said
 
     async def everyone() -> list[str]:
-        import asyncio
-
         async with async_playwright() as driver:
             browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            answers = await asyncio.gather(*(visit(browser, k) for k in range(VISITORS)))
+            calls = (asyncio.to_thread(call, k) for k in range(BROWSERS, VISITORS))
+            answers = await asyncio.gather(*(visit(browser, k) for k in range(BROWSERS)), *calls)
             await browser.close()
         return list(answers)
-
-    import asyncio
 
     answers = asyncio.run(everyone())
     assert len(set(answers)) == VISITORS
@@ -84,8 +95,11 @@ def marked_jpeg() -> bytes:
 def traces(folder: Path, chunks: dict[str, bytes]) -> list[str]:
     """Files below `folder` that hold a marker in their name, their bytes or, if they are images, their pixels."""
     found = []
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        data = path.read_bytes()
+    for path in (Path(above, name) for above, _, names in os.walk(folder) for name in names):
+        try:
+            data = path.read_bytes()
+        except OSError:  # it went while it was searched for, or is no regular file
+            continue
         with contextlib.suppress(Exception):  # not an image: its bytes are enough
             data += np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).tobytes()
         found += [f"{path}: {name}" for name, chunk in chunks.items() if chunk in data]
@@ -111,6 +125,8 @@ def test_nothing_of_an_upload_is_left_when_its_life_has_ended(lonely: tuple[str,
     bgr = np.frombuffer(row, np.uint8).reshape(-1, 3)[:, ::-1].tobytes()
     chunks = {"exif": EXIF.encode(), "name": NAME.encode(), "pixels": row[:33], "pixels, BGR": bgr,
               "photo": photo[len(photo) // 2 : len(photo) // 2 + 48]}
+    example = list_examples()[0].path.read_bytes()
+    chunks["example"] = example[len(example) // 2 : len(example) // 2 + 48]
     assert bgr in bmp and EXIF.encode() in photo
     with chromium() as browser, visitor(browser) as page:
         page.goto(address)
@@ -125,10 +141,14 @@ def test_nothing_of_an_upload_is_left_when_its_life_has_ended(lonely: tuple[str,
         open_tab(page, text.TAB_SEVERAL)
         page.locator("#dd-several-upload input[type=file]").first.set_input_files(
             [{"name": f"{NAME}.zip", "mimeType": "application/zip", "buffer": packed({f"{NAME}.jpg": photo})},
-             {"name": f"{NAME}-2.jpg", "mimeType": "image/jpeg", "buffer": b"broken" + photo}])
+             {"name": f"{NAME}-2.jpg", "mimeType": "image/jpeg", "buffer": b"broken" + photo},
+             {"name": "example.jpg", "mimeType": "image/jpeg", "buffer": example}])
         page.wait_for_selector(".dd-list")
     deadline = time.monotonic() + 60
     while traces(folder, chunks) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert traces(folder, chunks) == []
     assert process.poll() is None, "the app is still running: its memory is not what was searched"
+    pictures = set(re.findall(r'"(http[^"]*file=[^"]*synthetic_[^"]*)"', httpx.get(f"{address}/config").text))
+    assert len(pictures) == len(list_examples())
+    assert {httpx.get(url).status_code for url in pictures} == {200}, "an example has gone with the upload of it"

@@ -11,7 +11,14 @@ from dermdemo.errors import DermdemoError
 from dermdemo.evaluation.study_record import STUDY_FILE, STUDY_FOLDER, StudyRecord, load_study
 from dermdemo.models.card import CARD_FILE
 from dermdemo.models.checkpoint import CheckpointMeta, find_base, load_meta
-from dermdemo.models.stored_figures import BaselineFigures, StoredFigures, read_baseline, read_test
+from dermdemo.models.stored_figures import (
+    BaselineFigures,
+    StoredFigures,
+    StoredReconstruction,
+    read_baseline,
+    read_reconstruction,
+    read_test,
+)
 
 TONES = ("a", "b")
 
@@ -25,9 +32,11 @@ class Evidence:
             only lend a part to them.
         tests: test figures by arm; an arm that was not evaluated is missing.
         baseline: of the pixels, on the same test split.
+        reconstruction: of the VAE; None if it was not evaluated.
         study: the stored comparison; None if there is none.
         cards: checkpoint name -> its card as Markdown.
         problems: sentences on what could not be read.
+        retrained: whether these are a promoted version and not the shipped models.
     """
 
     vae: CheckpointMeta
@@ -35,9 +44,11 @@ class Evidence:
     bases: tuple[CheckpointMeta, ...] = ()
     tests: Mapping[str, StoredFigures]
     baseline: BaselineFigures | None
+    reconstruction: StoredReconstruction | None = None
     study: StudyRecord | None
     cards: Mapping[str, str]
     problems: tuple[str, ...] = ()
+    retrained: bool = False
 
     @property
     def models(self) -> tuple[CheckpointMeta, ...]:
@@ -65,9 +76,15 @@ def gather(root: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointMeta]) 
             baseline = baseline or read_baseline(meta)
         except DermdemoError as error:
             problems.append(str(error))
+    made = None
+    try:
+        made = read_reconstruction(vae)
+    except DermdemoError as error:
+        problems.append(str(error))
     bases = _bases(root, (vae, *arms.values()), problems)
     return Evidence(
-        vae=vae, arms=arms, bases=bases, tests=tests, baseline=baseline, study=_study(root, problems),
+        vae=vae, arms=arms, bases=bases, tests=tests, baseline=baseline, reconstruction=made,
+        study=_study(root, problems),
         cards={m.name: card_text(root / m.name) for m in (vae, *arms.values(), *bases)}, problems=tuple(problems),
     )  # fmt: skip
 

@@ -42,7 +42,8 @@ def study(evidence: Evidence) -> str:
     """Table, curves and paired differences; a sentence where no comparison is stored."""
     record = evidence.study
     if record is None:
-        return section(words.STUDY_TITLE, f"<p>{with_code(words.STUDY_NONE)}</p>", anchor="study")
+        other = f"<p>{escape(words.STUDY_OTHER)}</p>" if evidence.retrained else ""
+        return section(words.STUDY_TITLE, f"<p>{with_code(words.STUDY_NONE)}</p>{other}", anchor="study")
     stale = "" if evidence.study_matches else f'<p class="dd-warning" role="note">{escape(words.STUDY_STALE)}</p>'
     warnings = "".join(f"<li>{escape(w)}</li>" for w in words.STUDY_WARNINGS)
     body = (

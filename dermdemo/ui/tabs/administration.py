@@ -1,4 +1,4 @@
-"""The Administration tab: how to open administration, or what there is of it in this version."""
+"""The Administration tab: how to open administration, or the way to its page."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from dermdemo.errors import DermdemoError
 from dermdemo.types import Analysis
 from dermdemo.ui import result, text
 from dermdemo.ui.context import MODEL_QUEUE, MODEL_WORKERS, Context, model_call, page_call
-from dermdemo.ui.examples import Example, list_examples
+from dermdemo.ui.examples import FOLDER, Example, list_examples
 
 if TYPE_CHECKING:
     from dermdemo.analysis.analyser import Analyser
@@ -49,10 +49,11 @@ def analyse_bytes(analyser: Analyser, data: bytes, name: str) -> Analysis:
 
 def show(context: Context, data: bytes, name: str) -> Shown:
     """Analyse and keep; or the sentence of what went wrong."""
-    if context.analyser is None:
+    analyser = context.analyser
+    if analyser is None:
         return Shown("", result.failure(text.NO_MODELS_TEXT, title=text.NO_MODELS_TITLE))
     try:
-        analysis = analyse_bytes(context.analyser, data, name)
+        analysis = analyse_bytes(analyser, data, name)
     except DermdemoError as error:
         return Shown("", result.failure(str(error)))
     except Exception:  # the page must stand whatever a model does; the log has the traceback
@@ -80,11 +81,12 @@ def show_example(context: Context, example: Example) -> Shown:
 def answer_api(context: Context, path: str | None) -> dict[str, Any]:
     """The endpoint `analyse`: the JSON of docs/analysis-schema.md, or ``{"error": {...}}``."""
     try:
-        if context.analyser is None:
+        analyser = context.analyser
+        if analyser is None:
             return {"error": {"message": text.NO_MODELS_TEXT, "reason": "no-models"}}
         if not path:
             return {"error": {"message": text.NO_FILE, "reason": "missing"}}
-        return analysis_to_dict(analyse_bytes(context.analyser, context.uploads.read(path), UPLOAD_NAME))
+        return analysis_to_dict(analyse_bytes(analyser, context.uploads.read(path), UPLOAD_NAME))
     except DermdemoError as error:
         return {"error": {"message": str(error), "reason": getattr(error, "reason", "failed")}}
     except Exception:  # as in `show`
@@ -92,11 +94,15 @@ def answer_api(context: Context, path: str | None) -> dict[str, Any]:
         return {"error": {"message": text.FAILED_INTERNAL, "reason": "internal"}}
 
 
+def start(context: Context) -> str:
+    """What stands in the place of the result before the first image."""
+    if context.analyser is not None:
+        return result.empty()
+    return result.failure(f"{context.problem or ''} {text.NO_MODELS_TEXT}".strip(), title=text.NO_MODELS_TITLE)
+
+
 def build(context: Context) -> gr.HTML:
     """Lay the tab out inside the current Tab and wire it; returns the place of the result."""
-    start = result.empty()
-    if context.problem:
-        start = result.failure(f"{context.problem} {text.NO_MODELS_TEXT}", title=text.NO_MODELS_TITLE)
     with gr.Row(elem_id="dd-main"):
         with gr.Column(elem_id="dd-rail"):
             upload = gr.Image(type="filepath", sources=["upload", "clipboard", "webcam"],
@@ -105,8 +111,10 @@ def build(context: Context) -> gr.HTML:
             upload.preprocess = unopened
             gr.HTML(f'<p class="dd-note">{text.FORMATS}</p><p class="dd-note">{text.PRIVACY}</p>', padding=False)
             chosen = _examples(list_examples())
-        shown = gr.HTML(start, elem_id="dd-result", padding=False)
+        shown = gr.HTML(start(context), elem_id="dd-result", padding=False)
     outputs = [context.key, shown]
+    if context.analyser is None:  # models may have come since
+        gr.on(None, lambda: start(context), None, shown, **page_call())
     # `change` also fires when an example empties the box; an empty box is the business of `clear` alone.
     upload.change(lambda path: tuple(show_upload(context, path)) if path else (gr.skip(), gr.skip()), upload, outputs,
                   **model_call()).then(None, js=_TO_RESULT)
@@ -122,12 +130,17 @@ def build(context: Context) -> gr.HTML:
 
 
 def _examples(examples: tuple[Example, ...]) -> list[tuple[gr.Button, Example]]:
-    """A button per example, with its picture."""
+    """A button per example, with its picture.
+
+    The picture is served from where it lies: in Gradio's cache, where files are named after their content, it would
+    be deleted with the upload of a visitor who sends the same one.
+    """
     if not examples:
         gr.HTML(f'<p class="dd-note">{text.EXAMPLES_NONE}</p>', padding=False)
         return []
     gr.HTML(f'<h2 class="dd-rail-title">{text.EXAMPLES_TITLE}</h2><p class="dd-note">{text.EXAMPLES_NOTE}</p>',
             padding=False)  # fmt: skip
+    gr.set_static_paths([FOLDER])
     with gr.Row(elem_id="dd-examples"):
         return [(gr.Button(e.short, icon=str(Path(e.path)), size="sm", min_width=88, elem_classes="dd-example"), e)
                 for e in examples]  # fmt: skip

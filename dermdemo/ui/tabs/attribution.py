@@ -80,7 +80,8 @@ def begin(context: Context, key: str, target: str, layer: str) -> tuple[Any, ...
 
 def choices(context: Context) -> list[tuple[str, str]]:
     """Classes by full name, each arm's own prediction first."""
-    known = context.analyser.classes if context.analyser else HAM10000_CLASSES
+    analyser = context.analyser
+    known = analyser.classes if analyser else HAM10000_CLASSES
     return [(words.CLASS_OWN, OWN), *((full_name(key), key) for key in known)]
 
 
@@ -169,6 +170,9 @@ def build(context: Context) -> None:
     seen = shown.select(draw, asked, shown, trigger_mode="always_last", **model_call())
     chosen = gr.on([target.input, layer.input], redraw, asked, [shown, measured, randomised], cancels=measuring,
                    trigger_mode="always_last", **model_call())
+    gr.on(None, lambda: gr.Dropdown(choices=choices(context)), None, target, **page_call())
+    if context.analyser is None:  # models may have come since
+        gr.on(None, lambda: draw("", OWN, LAYER), None, shown, **page_call())
     context.key.change(lambda *a: begin(context, *a), asked, [shown, target, faith, sane, measured, randomised],
                        cancels=[*measuring, seen, chosen], **page_call())
 

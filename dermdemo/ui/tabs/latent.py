@@ -124,8 +124,16 @@ def follow(context: Context, key: str | None) -> tuple[str, str, str, str]:
     return result.subject(analysis, key), map_value(context, key), latent_page.near(now, analysis), worth
 
 
-def build(context: Context) -> None:
-    """Lay the tab out and wire it."""
+def again(context: Context, key: str | None, told: str | None) -> tuple[Any, ...]:
+    """The same where the map that the page was told of is no longer that of the models served; else nothing."""
+    now = context.known.current()
+    if told and json.loads(told).get("key") == (now.key if now else ""):
+        return (gr.skip(),) * 4
+    return follow(context, key)
+
+
+def build(context: Context, tab: gr.Tab) -> None:
+    """Lay the tab out and wire it; a map of models that have been replaced is drawn anew when the tab is opened."""
     known, picked = context.known, gr.State(Picked())
     subject = gr.HTML(result.subject(None), padding=False)
     with gr.Row(elem_id="dd-latent"):
@@ -144,6 +152,8 @@ def build(context: Context) -> None:
         return choose(known, Picked(*kept), data)
 
     gr.on(None, lambda key: follow(context, key), context.key, [subject, drawn, near, worth], **page_call())
+    tab.select(lambda key, told: again(context, key, told), [context.key, drawn], [subject, drawn, near, worth],
+               **page_call())
     for source in (drawn, panel, near):
         source.select(chosen, picked, [panel, picked], trigger_mode="always_last", **page_call())
     save.click(lambda kept: save_csv(known, Picked(*kept)), picked, saved, **page_call())

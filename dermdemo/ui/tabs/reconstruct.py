@@ -22,6 +22,7 @@ from dermdemo.ui.wording import reconstruct as words
 
 SAMPLES = 6
 
+
 def show(context: Context, key: str) -> str:
     """Strip, comparison and error map; runs no model."""
     analysis = context.opened(key)
@@ -50,6 +51,7 @@ def show_walk(context: Context, key: str, index: int | None) -> str:
         return result.subject(None, key)
 
     def make() -> str:
+        analyser.require(analysis)
         dimension = _dimension(analyser.dimensions(), index)
         pictures: np.ndarray = analyser.traverse(analysis, dimension.index, page.values_of(dimension))
         return page.walk(dimension, float(analysis.mu[dimension.index]), pictures)
@@ -76,16 +78,18 @@ def begin(context: Context, key: str, index: int | None) -> tuple[Any, ...]:
 
 def _offer(context: Context, index: int | None) -> Any:
     """The list of dimensions of the models served now; the choice stays if it is still there."""
-    if context.analyser is None:
+    analyser = context.analyser
+    if analyser is None:
         return gr.skip()
-    offered = page.choices(context.analyser.dimensions())
+    offered = page.choices(analyser.dimensions())
     kept = index if index in [value for _, value in offered] else offered[0][1]
     return gr.Dropdown(choices=offered, value=kept)
 
 
 def build(context: Context) -> None:
     """Lay the tab out inside the current Tab and wire it."""
-    offered = page.choices(context.analyser.dimensions()) if context.analyser else []
+    analyser = context.analyser
+    offered = page.choices(analyser.dimensions()) if analyser else []
     shown = gr.HTML(show(context, ""), elem_id="dd-reconstruction", padding=False, js_on_load=page.COMPARE_JS)
     seed = gr.State(0)
     with gr.Column(visible=False, elem_classes="dd-card dd-panel") as draws:
@@ -112,6 +116,8 @@ def build(context: Context) -> None:
         walk.select(step, [context.key, dimension], walk, trigger_mode="always_last", **model_call()),
         dimension.input(step, [context.key, dimension], walk, trigger_mode="always_last", **model_call()),
     ]
+    if analyser is None:  # models may have come since
+        gr.on(None, lambda: show(context, ""), None, shown, **page_call())
     context.key.change(lambda key, index: begin(context, key, index), [context.key, dimension],
                        [shown, draws, walks, seed, samples, dimension, walk], cancels=running, **page_call())
 

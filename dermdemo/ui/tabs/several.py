@@ -67,12 +67,13 @@ def unopened(payload: Any) -> list[str]:
 
 def analyse_files(context: Context, lists: Lists, paths: list[str]) -> Iterator[tuple[Any, Any, Any]]:
     """Key of the list, its progress and the table, again and again until all are read."""
-    if context.analyser is None:
+    analyser = context.analyser
+    if analyser is None:
         yield "", result.failure(text.NO_MODELS_TEXT, title=text.NO_MODELS_TITLE), ""
         return
     step = None
     try:
-        for step in analyse_all(context.analyser, context.uploads, context.results, paths):
+        for step in analyse_all(analyser, context.uploads, context.results, paths):
             if step.done % _REDRAW_EVERY == 0:
                 yield gr.skip(), progress(step), gr.skip()
     except DermdemoError as error:

@@ -15,12 +15,14 @@ STEPS = (
     ("Then restart the app.", "python app.py"),
 )  # fmt: skip
 PROBLEM_TITLE = "Administration is closed: its credential cannot be used"
-OPEN_TITLE = "An administrator's password is set"
+OPEN_TITLE = "Administration"
 OPEN_TEXT = (
-    "The credential is stored, but the administration page is not part of this version: there is nothing to log in "
-    "to. Retraining is done on the command line; the app serves the new checkpoints after a restart."
+    "Train new models on your own data, watch them learn, compare them with the live ones, promote or roll back. "
+    "It is a page of its own, behind the administrator's password."
 )
-COMMANDS_TITLE = "Retraining, step by step"
+OPEN_LINK = "Open administration"
+OPEN_ADDRESS = "/administration"
+COMMANDS_TITLE = "The same on the command line"
 COMMANDS = (
     ("Stage I: the VAE, without labels",
      "python -m dermdemo pretrain SOURCE --preset quick --store STORE --name vae"),

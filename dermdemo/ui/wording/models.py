@@ -25,6 +25,11 @@ PARTS_HEAD = ("File", "From", "SHA-256")
 PART_OWN, PART_BORROWED = "this training", "{checkpoint}"
 PARTS = {"trunk": "trunk: stem, stages 1 to 3", "top": "top: stage 4, norm", "head": "head", "decoder": "decoder"}
 
+SERVED_TITLE = "Version {number} is served"
+SERVED_SHIPPED = "Version 0 is served: the shipped models"
+SERVED_NOT = "The version that was made live last could not be served; the one below goes on. The log says why."
+SERVED_HASH = "SHA-256 over all its files"
+
 METRICS_TITLE = "How good are they?"
 METRICS_N = (
     "{images} test images of {lesions} lesions that no training saw; 95 % intervals by bootstrap over "
@@ -66,6 +71,24 @@ BELOW = (
     "interval includes (n = {n})."
 )
 LOSES = "The {arm} loses to the pixel baseline in {metric}: {ours} against {floor} (n = {n})."
+
+KEPT_TITLE = "What the VAE keeps of a lesion"
+KEPT_N = (
+    "{images} images of {lesions} lesions of the {split} split, which neither the VAE nor the PCA beside it was "
+    "fitted to; 95 % intervals by bootstrap over lesions."
+)
+KEPT_PSNR, KEPT_SSIM = "PSNR, dB", "SSIM"
+KEPT_IN, AND = {"psnr": "PSNR", "ssim": "SSIM"}, " and "
+KEPT_VAE, KEPT_PCA, KEPT_DIFFERENCE = "VAE, {n} numbers", "PCA of the pixels, {n} numbers", "VAE minus PCA"
+KEPT_VAE_SHORT, KEPT_PCA_SHORT = "VAE", "PCA of the pixels"
+KEPT_LOSES = "The VAE reconstructs lesions worse than PCA of the pixels with as many numbers, by {what}."
+KEPT_WINS = "The VAE reconstructs lesions better than PCA of the pixels with as many numbers, by PSNR and SSIM."
+KEPT_TOLD = (
+    "Share of reconstructions that are nearer to their own original than to that of any other lesion of the class "
+    "(mean squared error, one image of each lesion):"
+)
+KEPT_CLASS, KEPT_LESIONS = "Class", "{n} lesions"
+KEPT_NOTE = "{active} of {latent} latent dimensions are in use; an image's code holds {kl} nats on average (KL)."
 
 CLASSES_TITLE = "Sensitivity by class"
 CLASSES_NOTE = (
@@ -115,6 +138,7 @@ STUDY_NONE = (
     "No comparison of the two arms is stored with these checkpoints. Make one: `python -m dermdemo compare "
     "RUN_A RUN_B --save STORE`."
 )
+STUDY_OTHER = "A study that came with the shipped models (version 0) is of those, not of the ones served now."
 STUDY_INTRO = (
     "Both arms get the same head, recipe and split; only the origin of the encoder differs. Left: this "
     "package. Right: the figures as published by {citation}, on other data, another split and another image "
@@ -193,6 +217,6 @@ PAIRED_MCNEMAR = (
 NAVIGATION = "On this page"
 SECTIONS = {
     "loaded": "Loaded models", "figures": "Figures", "classes": "By class", "confusions": "Confusions",
-    "malignancy": "Malignancy", "calibration": "Calibration", "study": "Study", "curves": "Curves",
-    "differences": "Differences",
+    "malignancy": "Malignancy", "calibration": "Calibration", "kept": "Reconstruction", "study": "Study",
+    "curves": "Curves", "differences": "Differences",
 }  # fmt: skip
