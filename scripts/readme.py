@@ -6,7 +6,9 @@ import re
 import sys
 from pathlib import Path
 
+from dermdemo.models.card import verdict
 from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, load_meta
+from dermdemo.models.stored_figures import read_reconstruction
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- /results -->)", re.S)
@@ -39,6 +41,7 @@ def results(metas: dict[str, CheckpointMeta]) -> str:
     baseline = next(iter(arms.values())).metrics["baseline"]
     cells = [f"{baseline[f]:.3f}" if f in baseline else "" for f in FIGURES]
     lines += [f"| {baseline['description']} | " + " | ".join(cells) + " |", ""]
+    lines += [f"- `{name}`: {said[0].lower()}{said[1:]}" for name, meta in arms.items() if (said := verdict(meta))]
     lines += [_provenance(name, meta) for name, meta in metas.items()]
     return "\n".join([*lines, ""])
 
@@ -49,6 +52,14 @@ def _provenance(name: str, meta: CheckpointMeta) -> str:
     val = meta.metrics["training"]["val"]
     if meta.kind in ("vae", "ae"):
         text += f"; validation PSNR {val['psnr']:.2f} dB, SSIM {val['ssim']:.3f}, KL {val['kl']:.0f} nats"
+        made = read_reconstruction(meta)
+        if made is not None:
+            text += "".join(
+                f"; {made.split} {name.upper()} {made.vae[name].estimate:.{digits}f}{unit} against "
+                f"{made.pca[name].estimate:.{digits}f}{unit} for PCA-{made.components} of the pixels"
+                for name, digits, unit in (("psnr", 2, " dB"), ("ssim", 3, "")))
+    if meta.kind == "ssl":
+        text += f"; validation pairs found {val['accuracy']:.3f}, effective rank {val['effective_rank']:.0f}"
     if meta.kind == "encoder":
         text += f"; hold-out top-1 {val['accuracy']:.3f}"
     return text + "."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def test_unknown_preset(flag: list[str], capsys: pytest.CaptureFixture[str]) -> 
     assert main(["pretrain", "synthetic", *flag]) == 2
     err = capsys.readouterr().err
     assert "unknown preset" in err
-    assert "known: paper, quick" in err
+    assert "known: paper, gpu, laptop, quick" in err
 
 
 @pytest.mark.parametrize("argv", [
@@ -80,6 +81,8 @@ def test_wrong_usage(argv: list[str], capsys: pytest.CaptureFixture[str]) -> Non
     ["train", "synthetic:14", "--arm", "vae", "--weights", "no/such/checkpoint"],
     ["pretrain", "synthetic", "--schedule", "64"],
     ["pretrain", "synthetic", "--beta", "-1"],
+    ["pretrain-ssl", "synthetic", "--temperature", "0"],
+    ["train", "synthetic:14", "--arm", "ssl"],
 ])  # fmt: skip
 def test_failures_are_a_sentence_and_code_1(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(argv) == 1
@@ -100,6 +103,8 @@ def test_presets_become_defaults_and_options_still_win() -> None:
     command = parse(["pretrain", "somewhere", "--preset", "quick"])
     assert command.source == "somewhere"
     assert command.config == PRESETS["pretrain"]["quick"].config
+    command = parse(["pretrain-ssl", "somewhere", "--preset", "quick", "--temperature", "0.2"])
+    assert command.config == dataclasses.replace(PRESETS["pretrain-ssl"]["quick"].config, temperature=0.2)
     command = parse(["train", "--preset=quick", "somewhere", "--arm", "vae", "--lr", "0.5"])
     assert isinstance(command.config, FinetuneConfig)
     assert command.config.schedule == PRESETS["train"]["quick"].config.schedule

@@ -1,50 +1,77 @@
-"""The whole chain on synthetic lesions, by the commands a researcher types."""
+"""The whole chain on synthetic lesions, by the commands a researcher types.
+
+Only UMAP is left out, which takes half a minute to compile: tests/analysis/test_embed.py fits a real map, and the job
+of tests/ui/admin/test_whole_path.py makes one by the command.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from dermdemo.analysis import embed
 from dermdemo.cli import main
+from dermdemo.config import PRESETS, FinetuneConfig, Preset, PretrainConfig, RunConfig, SupervisedConfig
 from dermdemo.data.synthetic import write_synthetic
+from dermdemo.recipes import Reproduction, run, steps
+from tests.sets import pca_map
 
-ENCODER = ["--encoder", "convnext_atto", "--device", "cpu"]
+pytestmark = pytest.mark.slow
+
+TINY: dict[str, RunConfig] = {
+    "pretrain": PretrainConfig(latent=16, schedule="32x2,64x1", batch_size=32),
+    "pretrain-supervised": SupervisedConfig(schedule="32x2", batch_size=32, val_fraction=0.1),
+    "train": FinetuneConfig(schedule="64x3", batch_size=32, views=2),
+}
+
+
+def reproduction(root: Path) -> Reproduction:
+    lesions = str(root / "lesions")
+    return Reproduction(source=lesions, supervised=lesions, recipe="laptop", out=root, seeds=(),
+                        encoder="convnext_atto", device="cpu", resamples=100)
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Stage I, both arms, evaluation and atlas, in one folder."""
+    """Stage I, stand-in, both arms, evaluation, comparison and atlas, in one folder."""
     root = tmp_path_factory.mktemp("chain")
-    lesions = str(write_synthetic(root / "lesions", n_lesions=140, seed=1))
-    store = ["--store", str(root / "store")]
-    steps = [
-        ["pretrain", lesions, *ENCODER, "--latent", "16", "--schedule", "32x4,64x2", "--batch-size", "32",
-         "--out", str(root / "vae"), *store],
-        ["pretrain-supervised", lesions, *ENCODER, "--schedule", "32x2,64x1", "--batch-size", "32", "--val-fraction",
-         "0.1", "--out", str(root / "stand-in"), *store],
-        ["train", lesions, "--arm", "vae", *ENCODER, "--schedule", "64x4", "--batch-size", "32",
-         "--out", str(root / "vae-arm"), *store],
-        ["train", lesions, "--arm", "imagenet", *ENCODER, "--weights", str(root / "store" / "stand-in"), "--schedule",
-         "64x4", "--batch-size", "32", "--out", str(root / "imagenet-arm"), *store],
-        ["trim", str(root / "store" / "stand-in")],
-        ["evaluate", str(root / "store" / "vae-arm"), lesions, "--out", str(root / "vae-arm"), "--save",
-         "--resamples", "100", "--device", "cpu"],
-        ["evaluate", str(root / "store" / "imagenet-arm"), lesions, "--out", str(root / "imagenet-arm"), "--save",
-         "--resamples", "100", "--device", "cpu"],
-        ["embed", lesions, "--checkpoints", str(root / "store"), "--device", "cpu"],
-    ]
-    for step in steps:
-        assert main(step) == 0, step
+    write_synthetic(root / "lesions", n_lesions=140, seed=1)
+    with pytest.MonkeyPatch.context() as patch:
+        for command, config in TINY.items():
+            patch.setitem(PRESETS[command], "laptop", Preset(config=config, expects="Tiny."))
+        patch.setattr(embed, "fit_map", pca_map)
+        assert run(reproduction(root), main) == 0
     return root
 
 
-def test_the_study_table_compares_both_arms(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_done_is_not_done_again_and_what_is_gone_is_missed(chain: Path, tmp_path: Path) -> None:
+    def never(argv: Sequence[str]) -> int:
+        raise AssertionError(argv)
+
+    assert run(reproduction(chain), never) == 0
+    copy = Path(shutil.copytree(chain / "checkpoints", tmp_path / "checkpoints"))
+    shutil.rmtree(copy / "imagenet-arm")
+    (tmp_path / "imagenet-arm").mkdir()
+    (tmp_path / "imagenet-arm" / "config.json").touch()
+    left = {step.name: step.state() for step in steps(reproduction(tmp_path)) if step.state() != "done"}
+    assert left == {"imagenet-arm": "begun", "evaluate imagenet-arm": "to do", "compare": "to do", "embed": "to do"}
+    asked: list[Sequence[str]] = []
+
+    def broken(argv: Sequence[str]) -> int:
+        asked.append(argv)
+        return 1
+
+    assert run(reproduction(tmp_path), broken) == 1
+    assert len(asked) == 1 and asked[0][0] == "train" and asked[0][-1] == "--resume"
+
+
+def test_the_study_table_compares_both_arms(chain: Path) -> None:
     out = chain / "comparison"
-    assert main(["compare", str(chain / "vae-arm"), str(chain / "imagenet-arm"), "--out", str(out),
-                 "--resamples", "100"]) == 0
-    assert "loss gap (val - train)" in capsys.readouterr().out
+    assert "loss gap (val - train)" in (out / "comparison.txt").read_text()
     table = json.loads((out / "comparison.json").read_text())
     assert table["paired"]["n_images"] > 0
     assert (out / "curves.png").stat().st_size > 10_000
@@ -52,9 +79,9 @@ def test_the_study_table_compares_both_arms(chain: Path, capsys: pytest.CaptureF
 
 def test_cards_state_test_figures_and_the_baseline(chain: Path) -> None:
     for arm in ("vae-arm", "imagenet-arm"):
-        card = (chain / "store" / arm / "MODEL_CARD.md").read_text()
+        card = (chain / "checkpoints" / arm / "MODEL_CARD.md").read_text()
         assert "PCA-64 of pixels" in card and "never a diagnosis" in card
-    assert "not ImageNet-1k weights" in (chain / "store" / "imagenet-arm" / "MODEL_CARD.md").read_text()
+    assert "not ImageNet-1k weights" in (chain / "checkpoints" / "imagenet-arm" / "MODEL_CARD.md").read_text()
 
 
 def test_two_lesions_get_different_answers_and_one_bad_file_is_named(
@@ -62,7 +89,7 @@ def test_two_lesions_get_different_answers_and_one_bad_file_is_named(
     images = sorted((chain / "lesions").rglob("*.jpg"))[:2]
     bad = tmp_path / "broken.jpg"
     bad.write_bytes(b"not an image")
-    code = main(["analyse", *map(str, images), str(bad), "--json", "--checkpoints", str(chain / "store"),
+    code = main(["analyse", *map(str, images), str(bad), "--json", "--checkpoints", str(chain / "checkpoints"),
                  "--device", "cpu"])
     assert code == 1
     results = json.loads(capsys.readouterr().out)
@@ -79,7 +106,8 @@ def test_two_lesions_get_different_answers_and_one_bad_file_is_named(
 
 def test_csv_has_one_row_per_image(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = sorted((chain / "lesions").rglob("*.jpg"))[:3]
-    code = main(["analyse", *map(str, images), "--csv", "--checkpoints", str(chain / "store"), "--device", "cpu"])
+    store = str(chain / "checkpoints")
+    code = main(["analyse", *map(str, images), "--csv", "--checkpoints", store, "--device", "cpu"])
     assert code == 0
     lines = capsys.readouterr().out.strip().splitlines()
     assert len(lines) == 4 and lines[1].startswith(images[0].name)

@@ -22,7 +22,8 @@ LAYERS: dict[str, int] = {
     "data": 1, "models": 1,
     "training": 2, "evaluation": 2, "analysis": 2,
     "jobs": 3,
-    "ui": 4, "commands": 4, "admin_commands": 4, "cli": 4, "report_cli": 4, "__main__": 4,
+    "ui": 4, "commands": 4, "admin_commands": 4, "study_commands": 4, "recipes": 4, "cli": 4,
+    "report_cli": 4, "__main__": 4,
 }  # fmt: skip
 # Within a layer, and upwards past it, these pairs are closed: (importer, imported).
 CLOSED = {
@@ -34,8 +35,8 @@ CLOSED = {
 ONLY_IN: dict[str, set[str]] = {
     "gradio": {"ui", "app"}, "gradio_client": {"ui", "app"},
     "captum": {"analysis"}, "umap": {"analysis"},
-    "lightning_fabric": {"training"}, "submitit": {"jobs"}, "sqlite3": {"jobs"},
-    "argon2": {"jobs"},
+    "lightning_fabric": {"training"}, "pytorch_metric_learning": {"training"},
+    "submitit": {"jobs"}, "sqlite3": {"jobs"}, "argon2": {"jobs"},
     "timm": {"models", "training"},
 }  # fmt: skip
 NEVER_IN: dict[str, set[str]] = {"ui": {"torch", "torchvision", "timm", "captum"}}
@@ -45,6 +46,7 @@ LAZY: dict[str, set[str]] = {
     "models": {"torchvision", "sklearn", "scipy", "pandas"},
     "commands": {"torch", "sklearn", "umap", "pandas", "matplotlib"},
     "admin_commands": {"torch", "sklearn", "umap", "pandas", "matplotlib", "submitit"},
+    "study_commands": {"torch", "sklearn", "umap", "pandas", "matplotlib"},
     "cli": {"torch", "sklearn", "umap", "pandas", "matplotlib"},
 }  # fmt: skip
 
