@@ -162,7 +162,6 @@ class PretrainConfig(RunConfig):
         _require(0 <= self.blur < 0.25, "The blur must lie in [0, 0.25) of the side.")
         _require(self.grid_every >= 1, "Grids are written every 1 or more epochs.")
 
-
     @property
     def method(self) -> str:
         """``as a VAE``, ``as a plain autoencoder``, and what was hidden from it."""

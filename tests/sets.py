@@ -117,7 +117,7 @@ def lesions(lesion_folder: Path) -> Lesions:
 
 
 def pca_map(mu: np.ndarray, train: np.ndarray, seed: int) -> embed.FittedMap:
-    """Stands in for UMAP, which takes half a minute to compile: the first two coordinates."""
+    """Stands in for UMAP, which takes 13 s and more to compile: the first two coordinates."""
     coordinates = mu[:, :2].astype(np.float32)
     parameters = MapParameters(n_neighbors=10, min_dist=0.1, metric="euclidean", seed=seed, version="none")
     return embed.FittedMap(coordinates, coordinates[~train] + np.float32(0.5), parameters)

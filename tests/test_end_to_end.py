@@ -1,6 +1,6 @@
 """The whole chain on synthetic lesions, by the commands a researcher types.
 
-Only UMAP is left out, which takes half a minute to compile: tests/analysis/test_embed.py fits a real map, and the job
+Only UMAP is left out, which takes 13 s and more to compile: tests/analysis/test_embed.py fits a real map, and the job
 of tests/ui/admin/test_whole_path.py makes one by the command.
 """
 
