@@ -302,7 +302,7 @@ def catalogue(tmp_path: Path, lesion_folder: Path, make_set: Callable[[int], Pat
 def test_this_machine_is_measured_once(catalogue: Catalogue, lesion_folder: Path, monkeypatch: pytest.MonkeyPatch
                                        ) -> None:
     data = catalogue.add_folder(str(lesion_folder), Offer(who="ada"))
-    knobs = {"pretrain.schedule": "32x2,64x1", "pretrain.latent": "8", "train.schedule": "32x3"}
+    knobs = {"pretrain.schedule": "32x3", "pretrain.latent": "8", "train.schedule": "32x3"}
     request, costs = RetrainRequest(data=data.id, stage1=True, knobs=knobs), Costs(catalogue)
     assert costs.known(request, data, "convnext_atto") is None
     costs.measure(request, data, "convnext_atto")
@@ -324,7 +324,7 @@ def test_this_machine_is_measured_once(catalogue: Catalogue, lesion_folder: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("request_", "limit", "said"), [
-    ({"source": "/nowhere", "encoder": "convnext_atto", "seconds": 1, "stages": []}, 60.0, "nothing at '/nowhere'"),
+    ({"source": "/nowhere", "encoder": "convnext_atto", "seconds": 1, "stages": []}, 240.0, "nothing at '/nowhere'"),
     ({"source": "/nowhere", "encoder": "x", "seconds": 1, "stages": []}, 0.05, "took more than"),
 ])  # fmt: skip
 def test_a_measurement_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any],
