@@ -264,9 +264,9 @@ class Preset:
 PRESETS: dict[str, dict[str, Preset]] = {
     "pretrain": {
         "paper": Preset(config=PretrainConfig(), expects="300 epochs at 224 px, as the study; a GPU is needed."),
-        "gpu": Preset(config=PretrainConfig(schedule="128x270,224x30"),
+        "gpu": Preset(config=PretrainConfig(schedule="128x270,224x30", layer_scale=0.1),
                       expects="270 epochs at 128 px and 30 at 224 px; for a GPU, not timed yet."),
-        "laptop": Preset(config=PretrainConfig(schedule="64x40,128x8", batch_size=64),
+        "laptop": Preset(config=PretrainConfig(schedule="64x40,128x8", batch_size=64, layer_scale=0.1),
                          expects="40 epochs at 64 px and 8 at 128 px; by the rates of single epochs 2.5 hours on 2 "
                          "CPU cores with fast bf16 and 6.5 without, for 6,000 images."),
         "quick": Preset(config=PretrainConfig(schedule="64x15,128x3", batch_size=64),

@@ -2,8 +2,9 @@
 
 A probe is logistic regression (class-balanced, L2, its strength chosen by cross-validation over lesions of train)
 on standardised features of plain images (Alain and Bengio 2017, arXiv 1610.01644). It says what a
-representation holds in linear form, not what training it further would reach. Test is not offered: probes are for
-understanding and choosing.
+representation holds in linear form, not what training it further would reach: for that the effective rank counts
+too, as features that fill few directions leave a trained head little to work with. Test is not offered: probes are
+for understanding and choosing.
 """
 
 from __future__ import annotations
@@ -54,14 +55,17 @@ class Probe:
     Attributes:
         features: what was probed, for example ``stage 3`` or ``mu``.
         dims: numbers that an image has there.
+        effective_rank: directions that its standardised features on train fill, 1 to `dims`; None for the
+            baseline, whose components are independent by construction.
         strength: inverse L2 penalty that cross-validation chose; None for the baseline, where it is fixed.
     """
 
     features: str
     dims: int
-    strength: float | None
     balanced_accuracy: Interval
     macro_auc: Interval
+    effective_rank: float | None = None
+    strength: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,18 +113,34 @@ def probe(net: Encoder | VAE, table: LesionTable, split: Split, *, size: int, or
     both = dict(zip(("train", "held"), (_features(net, table, rows, size, device) for rows in (train, held)),
                     strict=True))
 
-    def scored(name: str, dims: int, strength: float | None, probs: np.ndarray) -> Probe:
+    def scored(name: str, dims: int, probs: np.ndarray, **of_features: float | None) -> Probe:
         found = group_bootstrap(METRICS, labels[held], probs, groups[held], n_resamples=resamples, seed=seed)
-        return Probe(features=name, dims=dims, strength=strength, **found)
+        return Probe(features=name, dims=dims, **of_features, **found)
 
     probes = []
     for name, x in both["train"].items():
         strength, probs = _fit(x, labels[train], groups[train], both["held"][name], len(table.classes), seed)
-        probes.append(scored(name, x.shape[1], strength, probs))
+        probes.append(scored(name, x.shape[1], probs, strength=strength, effective_rank=effective_rank(x)))
     pixels = PixelModel(table, train, seed=seed)
-    probes.append(scored("pixels (PCA)", int(pixels.model[0].n_components_), None, pixels.probabilities(held)))
+    probes.append(scored("pixels (PCA)", int(pixels.model[0].n_components_), pixels.probabilities(held)))
     return ProbeReport(origin=origin, size=size, split=on, images=len(held), lesions=len(set(groups[held])),
                        probes=tuple(probes))
+
+
+def effective_rank(x: np.ndarray) -> float:
+    """Of features (N, D), standardised: exp of the entropy of the singular values' shares, 1 to min(N, D).
+
+    Features that are constant count for nothing; 0 where all are. Source: Roy and Vetterli 2007, The effective rank.
+    """
+    centred = x.astype(np.float64) - x.mean(0, dtype=np.float64)
+    spread = centred.std(0)
+    centred = centred[:, spread > 1e-9 * max(1.0, float(np.abs(x).max(initial=0)))]
+    if centred.shape[1] == 0:
+        return 0.0
+    centred /= centred.std(0)
+    values = np.sqrt(np.linalg.eigvalsh(centred.T @ centred).clip(0))  # D x D: cheaper than singular values of N x D
+    shares = values[values > 0] / values.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def _fit(x: np.ndarray, y: np.ndarray, groups: np.ndarray, held: np.ndarray, classes: int, seed: int
@@ -168,9 +188,10 @@ def as_text(report: ProbeReport) -> str:
     """The report as a table of fixed width."""
     lines = [report.origin,
              f"{report.size} px, {report.split}: {report.images} images of {report.lesions} lesions", "",
-             f"{'features':<14}{'dims':>6}{'C':>9}   {'balanced accuracy':<26}macro AUC"]
+             f"{'features':<14}{'dims':>6}{'rank':>7}{'C':>9}   {'balanced accuracy':<26}macro AUC"]
     for p in report.probes:
         strength = "" if p.strength is None else f"{p.strength:g}"
-        lines.append(f"{p.features:<14}{p.dims:>6}{strength:>9}   {with_interval(p.balanced_accuracy):<26}"
+        rank = "" if p.effective_rank is None else f"{p.effective_rank:.1f}"
+        lines.append(f"{p.features:<14}{p.dims:>6}{rank:>7}{strength:>9}   {with_interval(p.balanced_accuracy):<26}"
                      f"{with_interval(p.macro_auc)}")
     return "\n".join(lines)

@@ -185,7 +185,8 @@ class _Steps:
         gate = ("gate", store, str(self.root), source, "--split", self.request.gate, *seed, *device, "--resamples",
                 str(20 if dry else self.request.resamples), "--out", f"{{folder}}/{folder}/gate")
         other = () if self.request.stage1 else ("--other-data",)
-        embed = ("embed", source, "--checkpoints", store, *seed, "--seed", str(self.request.seed), *device, *other)
+        embed = ("embed", source, "--checkpoints", store, *seed, "--seed", str(self.request.seed),
+                 "--no-features", *device, *other)
         return [*steps, Step(name=prefix + "gate", argv=gate), Step(name=prefix + "atlas", argv=embed)]
 
 

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from dermdemo.errors import CheckpointError, NotFittedError
 from dermdemo.models.classifier import Classifier
+from dermdemo.models.decoder import blank_coarse
 from dermdemo.models.encoder import ENCODERS, STAGES, Encoder, part_of
 from dermdemo.models.vae import VAE
 from dermdemo.types import InputSpec
@@ -347,7 +348,8 @@ def load_vae(folder: Path, known: Known | None = None) -> Loaded:
         raise CheckpointError(f"'{folder}' holds a {meta.kind}, not a VAE.")
     vae = _without_memory(lambda: VAE(meta.encoder, latent=latent, size=meta.input.size, ae=meta.kind == "ae"))
     encoder = _encoder_state(folder, meta, {} if known is None else known, "encoder.")
-    load_strict(vae, encoder | _own_part(folder, meta, "decoder"), str(folder), assign=True)
+    decoder = {f"decoder.{k}": v for k, v in blank_coarse(latent).items()} | _own_part(folder, meta, "decoder")
+    load_strict(vae, encoder | decoder, str(folder), assign=True)
     return Loaded(vae.eval(), meta)
 
 

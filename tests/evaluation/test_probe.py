@@ -16,7 +16,7 @@ from dermdemo.data.splits import Split
 from dermdemo.data.synthetic import write_synthetic
 from dermdemo.errors import CheckpointError, DataError
 from dermdemo.evaluation import probe as module
-from dermdemo.evaluation.probe import as_text, network, probe
+from dermdemo.evaluation.probe import as_text, effective_rank, network, probe
 from dermdemo.models.encoder import Encoder
 from dermdemo.training.runs import RunRequest, run_pretrain
 
@@ -44,6 +44,9 @@ def test_a_vae_is_probed_stage_by_stage_and_at_mu(lesions: Path, vae: Path, caps
     width = Encoder(ATTO).width
     assert list(found) == ["stage 1", "stage 2", "stage 3", "stage 4", "pooled", "mu", "pixels (PCA)"]
     assert found["mu"] == 8 and found["pooled"] == found["stage 4"] == width
+    assert report["probes"][-1]["effective_rank"] is None  # pixels
+    for p in report["probes"][:-1]:
+        assert 1 <= p["effective_rank"] <= p["dims"]
     for p in report["probes"]:
         for figure in (p["balanced_accuracy"], p["macro_auc"]):
             assert 0 <= figure["low"] <= figure["estimate"] <= figure["high"] <= 1
@@ -63,6 +66,22 @@ def test_a_probe_finds_what_was_planted_and_nothing_in_noise(lesions: Path, monk
     assert told.strength in module.STRENGTHS
     assert told.balanced_accuracy.estimate == 1.0 and told.macro_auc.estimate == 1.0
     assert noise.macro_auc.estimate is not None and noise.macro_auc.estimate < 0.8
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_the_effective_rank_counts_directions_whatever_their_scale_and_offset(rank: int) -> None:
+    rng = np.random.default_rng(rank)
+    scores = np.linalg.qr(rng.normal(size=(400, rank)))[0]
+    scores = np.linalg.qr(scores - scores.mean(0))[0]  # centred, independent, of one length
+    axes = np.linalg.qr(rng.normal(size=(rank, rank)))[0]
+    x = np.tile(scores @ axes, (1, 2))
+    found = effective_rank(x * rng.uniform(0.01, 100, 2 * rank) + rng.normal(size=2 * rank))
+    assert found == pytest.approx(rank, rel=1e-3)
+    assert effective_rank(np.hstack([x, np.full((400, 2), 7.0)])) == pytest.approx(rank, rel=1e-3)
+
+
+def test_features_that_never_change_fill_no_direction() -> None:
+    assert effective_rank(np.full((50, 4), 0.1, np.float32)) == 0.0
 
 
 def test_only_train_and_the_scored_split_are_read(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:

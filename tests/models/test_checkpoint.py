@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from safetensors.torch import save as dump_safetensors
 
 from dermdemo.errors import CheckpointError, NotFittedError
 from dermdemo.models.checkpoint import (
@@ -23,6 +24,7 @@ from dermdemo.models.checkpoint import (
     load_classifier,
     load_encoder,
     load_meta,
+    load_part,
     load_vae,
     rewrite_meta,
     save_checkpoint,
@@ -193,6 +195,19 @@ def test_metadata_can_be_rewritten_alone(store: Path) -> None:
     rewrite_meta(store / "arm", dataclasses.replace(found, temperature=1.25))
     assert load_classifier(store / "arm").meta.temperature == 1.25
     assert load_meta(store / "arm").sha256 == found.sha256
+
+
+def test_a_vae_stored_before_decoders_drew_a_coarse_picture_draws_as_it_did(store: Path) -> None:
+    model, _ = load_vae(store / "vae")
+    part = load_part(store / "vae", "decoder", load_meta(store / "vae").files["decoder"])
+    older = {k: v.contiguous() for k, v in part.items() if not k.startswith("decoder.coarse.")}
+    assert len(older) == len(part) - 2
+    data = dump_safetensors(older)
+    overwrite(store / "vae" / "decoder.safetensors", data)
+    edit(store / "vae", lambda v: v["files"].update(decoder=hashlib.sha256(data).hexdigest()))
+    z = torch.randn(2, model.latent)
+    with torch.no_grad():
+        torch.testing.assert_close(load_vae(store / "vae").module.decode(z, 32), model.decode(z, 32))
 
 
 # -- refusals

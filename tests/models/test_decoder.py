@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dermdemo.errors import ConfigError
-from dermdemo.models.decoder import Decoder, ResidualBlock
+from dermdemo.models.decoder import Decoder, ResidualBlock, blank_coarse
 from tests.models.tiny import colours, overfit, without_gradient
 
 SMALL = (32, 24, 16, 8, 8)
@@ -67,3 +67,37 @@ def test_one_batch_can_be_overfitted() -> None:
     first, last = overfit(model, lambda: (model(z, 32) - target).square().mean(), steps=80, lr=3e-3)
     assert first > 0.12
     assert last < 0.07  # half of what an answer that ignores z can reach
+
+
+def trained_coarse(model: Decoder) -> Decoder:
+    torch.manual_seed(1)
+    torch.nn.init.normal_(model.coarse.weight, std=0.3)
+    return model
+
+
+def test_a_fresh_coarse_picture_adds_nothing_and_is_what_blank_says() -> None:
+    model = decoder()
+    state = {k: v for k, v in model.state_dict().items() if k.startswith("coarse.")}
+    assert state.keys() == blank_coarse(5).keys()
+    assert all(torch.equal(v, blank_coarse(5)[k]) for k, v in state.items())
+
+
+def test_the_coarse_picture_is_the_same_at_every_size() -> None:
+    model, z = trained_coarse(decoder()), torch.randn(4, 5)
+    blank = decoder()
+    with torch.no_grad():
+        added = [(model(z, s).logit() - blank(z, s).logit()) for s in (64, 128)]
+    small = torch.nn.functional.avg_pool2d(added[1], 2)
+    assert float(small.std()) > 0.1
+    assert float((small - added[0]).abs().mean()) < 0.05 * float(small.abs().mean())
+
+
+def test_the_coarse_picture_is_linear_in_the_latent() -> None:
+    model, blank, z = trained_coarse(decoder()), decoder(), torch.randn(2, 5)
+
+    def coarse(of: torch.Tensor) -> torch.Tensor:
+        return model(of, 32).logit() - blank(of, 32).logit()
+
+    with torch.no_grad():
+        torch.testing.assert_close(coarse(z.sum(0, keepdim=True)), coarse(z).sum(0, keepdim=True),
+                                   atol=1e-3, rtol=1e-3)
