@@ -273,6 +273,8 @@ class Embed:
     """Keep the arms' pooled features in the atlas: the app does not need them, and they are five sixths of it."""
     other_data: bool = False
     """The source holds none of the lesions the VAE was trained on (not checked here)."""
+    map_from: Path | None = None
+    """An earlier atlas: its map is taken over, in place of a new UMAP, where every latent is still the same."""
     device: DeviceName = "auto"
 
     def run(self) -> int:
@@ -282,7 +284,7 @@ class Embed:
         table, split = prepare(self.source, split_seed=self.split_seed)
         out = self.out or self.checkpoints / "atlas"
         build_atlas(table, split, self.checkpoints, out, device=self.device, seed=self.seed,
-                    features=self.features, other_data=self.other_data)
+                    features=self.features, other_data=self.other_data, map_from=self.map_from)
         print(out)
         return 0
 

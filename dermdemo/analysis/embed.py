@@ -25,6 +25,8 @@ from dermdemo.analysis.atlas_files import (
     FeatureSource,
     MapParameters,
     MapQuality,
+    read_files,
+    read_meta,
     write_atlas,
 )
 from dermdemo.analysis.forward import forward, trunk_features
@@ -57,8 +59,19 @@ class FittedMap:
     parameters: MapParameters
 
 
+@dataclass(frozen=True)
+class KnownMap:
+    """A map of N rows with its figures: coordinates (N, 2), distances to the nearest training images (N,)."""
+
+    coordinates: np.ndarray
+    knn_distance: np.ndarray
+    parameters: MapParameters
+    quality: MapQuality
+
+
 def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, *, device: DeviceName = "auto",
-                seed: int = 0, features: bool = True, other_data: bool = False) -> AtlasMeta:
+                seed: int = 0, features: bool = True, other_data: bool = False, map_from: Path | None = None
+                ) -> AtlasMeta:
     """Encode all rows, fit the map on train, place the rest, measure, and write `out` in one step.
 
     Args:
@@ -67,9 +80,10 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
         features: keep the arms' pooled features, for study outside the app, which does not need them; they are
             five sixths of the atlas.
         other_data: the lesions are none of those the VAE was trained on, as the caller knows.
+        map_from: an earlier atlas; its map is taken over where source, split, seed and every latent are the same.
 
     Raises:
-        CheckpointError, NotFittedError: the models cannot be served.
+        CheckpointError, NotFittedError: the models cannot be served, or `map_from` cannot be read.
         DataError: too few training lesions, or a split that is not the one the VAE was trained by.
     """
     served = load_served(Store(root=checkpoints, atlas=None), device)
@@ -77,16 +91,36 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
     splits, labels, groups = (np.array(v, dtype=str) for v in (split.names, frame["label"], frame["group"]))
     _check_split(served, split, len(set(groups[splits == "train"])), other_data)
     arrays = encode_rows(served, table, features=features)
-    mu = arrays["mu"].astype(np.float32)  # as stored: what an upload will be compared with
-    fitted = fit_map(mu, splits == "train", seed)
-    arrays["coordinates"] = fitted.coordinates
-    arrays["knn_distance"] = knn_distances(mu, splits == "train", groups)
-    quality = map_quality(mu, fitted.coordinates, fitted.reference, labels, splits, seed=seed)
+    known = None if map_from is None else earlier_map(map_from, table, split, arrays["mu"], seed)
+    if known is None:
+        mu = arrays["mu"].astype(np.float32)  # as stored: what an upload will be compared with
+        fitted = fit_map(mu, splits == "train", seed)
+        quality = map_quality(mu, fitted.coordinates, fitted.reference, labels, splits, seed=seed)
+        known = KnownMap(fitted.coordinates, knn_distances(mu, splits == "train", groups), fitted.parameters, quality)
+    arrays |= {"coordinates": known.coordinates, "knn_distance": known.knn_distance}
     judged = judge_features(arrays.pop(TRUNK_FEATURES, None), splits == "train")
-    meta = _meta(served, table, split, fitted.parameters, quality)
+    meta = _meta(served, table, split, known.parameters, known.quality)
     if judged is not None:
         meta = replace(meta, features=feature_source(served))
     return write_atlas(out, meta, arrays, _columns(table, split), judged)
+
+
+def earlier_map(folder: Path, table: LesionTable, split: Split, mu: np.ndarray, seed: int) -> KnownMap | None:
+    """The map of an earlier atlas, if it is one of these very latents; None if a new one is needed.
+
+    Args:
+        mu: (N, D) float16, as an atlas stores it.
+
+    Raises:
+        CheckpointError: no atlas there, or one that has changed since it was written.
+    """
+    meta = read_meta(folder)
+    if (meta.source_hash, meta.split_hash, meta.map.seed) != (table.data_hash(), split.hash, seed):
+        return None
+    arrays = read_files(folder, meta).arrays
+    if not np.array_equal(arrays["mu"], mu):
+        return None
+    return KnownMap(arrays["coordinates"], arrays["knn_distance"], meta.map, meta.quality)
 
 
 def feature_source(served: Served) -> FeatureSource | None:

@@ -113,14 +113,15 @@ def probe(net: Encoder | VAE, table: LesionTable, split: Split, *, size: int, or
     both = dict(zip(("train", "held"), (_features(net, table, rows, size, device) for rows in (train, held)),
                     strict=True))
 
-    def scored(name: str, dims: int, probs: np.ndarray, **of_features: float | None) -> Probe:
+    def scored(name: str, dims: int, probs: np.ndarray, rank: float | None = None, strength: float | None = None
+               ) -> Probe:
         found = group_bootstrap(METRICS, labels[held], probs, groups[held], n_resamples=resamples, seed=seed)
-        return Probe(features=name, dims=dims, **of_features, **found)
+        return Probe(features=name, dims=dims, effective_rank=rank, strength=strength, **found)
 
     probes = []
     for name, x in both["train"].items():
         strength, probs = _fit(x, labels[train], groups[train], both["held"][name], len(table.classes), seed)
-        probes.append(scored(name, x.shape[1], probs, strength=strength, effective_rank=effective_rank(x)))
+        probes.append(scored(name, x.shape[1], probs, effective_rank(x), strength))
     pixels = PixelModel(table, train, seed=seed)
     probes.append(scored("pixels (PCA)", int(pixels.model[0].n_components_), pixels.probabilities(held)))
     return ProbeReport(origin=origin, size=size, split=on, images=len(held), lesions=len(set(groups[held])),

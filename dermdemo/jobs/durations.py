@@ -104,10 +104,10 @@ def gate(b: CostBasis) -> Span:
 
 
 def atlas(b: CostBasis) -> Span:
-    """Every image through the VAE and both arms, and the map."""
-    n = b.counts.images
+    """Every image through the VAE and both arms, and the map, unless that of the same latents is there."""
+    n, fewest = b.counts.images, 1 if b.request.stage1 else 0  # maps
     seconds = around(b, n * (2 * b.common.report.decode + 4 * b.forward()))
-    return load(b).plus(seconds, Span(MAP_START[0] + n * MAP_IMAGE[0], MAP_START[1] + n * MAP_IMAGE[1]))
+    return load(b).plus(seconds, Span(fewest * (MAP_START[0] + n * MAP_IMAGE[0]), MAP_START[1] + n * MAP_IMAGE[1]))
 
 
 def candidate(b: CostBasis) -> Span:

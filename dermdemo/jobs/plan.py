@@ -184,7 +184,7 @@ class _Steps:
             self.encoder, "--name", "imagenet-arm")
         gate = ("gate", store, str(self.root), source, "--split", self.request.gate, *seed, *device, "--resamples",
                 str(20 if dry else self.request.resamples), "--out", f"{{folder}}/{folder}/gate")
-        other = () if self.request.stage1 else ("--other-data",)
+        other = () if self.request.stage1 else ("--other-data", "--map-from", str(self.root / "atlas"))
         embed = ("embed", source, "--checkpoints", store, *seed, "--seed", str(self.request.seed),
                  "--no-features", *device, *other)
         return [*steps, Step(name=prefix + "gate", argv=gate), Step(name=prefix + "atlas", argv=embed)]

@@ -10,12 +10,12 @@ import pytest
 
 from dermdemo.analysis import embed
 from dermdemo.analysis.analyser import Analyser
-from dermdemo.analysis.atlas_files import MapParameters
-from dermdemo.analysis.embed import build_atlas, fit_map, knn_distances
+from dermdemo.analysis.atlas_files import MapParameters, read_files, read_meta
+from dermdemo.analysis.embed import build_atlas, earlier_map, fit_map, knn_distances
 from dermdemo.analysis.novelty import input_detail
 from dermdemo.analysis.quality import knn_figures
 from dermdemo.data.splits import make_split
-from dermdemo.errors import DataError
+from dermdemo.errors import CheckpointError, DataError
 from tests.sets import pca_map
 
 
@@ -86,6 +86,39 @@ def test_features_can_be_left_out(store: Path, lesions: Any, monkeypatch: pytest
         assert len(analyser.known_predictions(arm).labels) == len(after)
     result = analyser.analyse_bytes(lesions.table.read(0))
     assert result.novelty is not None and result.position is not None and result.neighbours
+
+
+def test_an_earlier_map_of_the_same_latents_is_taken_over(store: Path, lesions: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(embed, "fit_map", pca_map)
+    build_atlas(lesions.table, lesions.split, store, store / "atlas", device="cpu", features=False)
+    before, old = Analyser(store, device="cpu").atlas, read_meta(store / "atlas")
+
+    def fitted(*_: object) -> None:
+        raise AssertionError("a map was fitted")
+
+    monkeypatch.setattr(embed, "fit_map", fitted)
+    meta = build_atlas(lesions.table, lesions.split, store, store / "atlas", device="cpu", features=False,
+                       map_from=store / "atlas")
+    after = Analyser(store, device="cpu").atlas
+    assert before is not None and after is not None and (meta.map, meta.quality) == (old.map, old.quality)
+    for name in ("coordinates", "knn_distance", "mu"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    for changed in ({"seed": 1}, {"split": make_split(lesions.table, seed=7), "other_data": True}):
+        with pytest.raises(AssertionError, match="a map was fitted"):
+            build_atlas(lesions.table, changed.pop("split", lesions.split), store, store / "new", device="cpu",
+                        features=False, map_from=store / "atlas", **changed)
+
+
+def test_a_map_of_other_latents_is_not_taken_over(store: Path, lesions: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(embed, "fit_map", pca_map)
+    build_atlas(lesions.table, lesions.split, store, store / "atlas", device="cpu", features=False)
+    mu = read_files(store / "atlas", read_meta(store / "atlas")).arrays["mu"]
+    assert earlier_map(store / "atlas", lesions.table, lesions.split, mu, 0) is not None
+    moved = mu.copy()
+    moved[3, 1] += 0.5
+    assert earlier_map(store / "atlas", lesions.table, lesions.split, moved, 0) is None
+    with pytest.raises(CheckpointError, match="is not an atlas"):
+        earlier_map(store / "none", lesions.table, lesions.split, mu, 0)
 
 
 def test_a_split_the_vae_was_not_trained_by_is_refused(store: Path, lesions: Any) -> None:

@@ -56,7 +56,9 @@ def test_without_stage_one_the_vae_stays(models: Registry) -> None:
     record = plan(RetrainRequest(data="d0001", dry_run=False), _data(), models, who="ada")
     assert [s.name for s in record.steps] == ["prepare", "stage II vae", "stage II imagenet", "gate", "atlas",
                                               "candidate"]
-    assert "--other-data" in record.steps[-2].argv
+    atlas = record.steps[-2].argv
+    assert "--other-data" in atlas and "--no-features" in atlas
+    assert atlas[atlas.index("--map-from") + 1] == str(models.shipped / "atlas")
     assert Path(record.steps[2].argv[record.steps[2].argv.index("--weights") + 1]) == stand_in(models.shipped)
 
 
