@@ -67,7 +67,8 @@ def parse_schedule(text: str) -> tuple[Phase, ...]:
 class RunConfig:
     """What every training run needs, whatever it trains.
 
-    `schedule` is a progressive-resizing schedule such as ``64x15,128x3`` (pixels x epochs).
+    `schedule` is a progressive-resizing schedule such as ``64x15,128x3`` (pixels x epochs). With `restart` above 0
+    the learning rate falls to its floor in each of its phases, and starts anew in the next at that share of `lr`.
     """
 
     schedule: str = "224x300"
@@ -75,6 +76,7 @@ class RunConfig:
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
+    restart: float = 0.0
     clip_norm: float = 1.0
     seed: int = 0
     device: DeviceName = "auto"
@@ -89,6 +91,7 @@ class RunConfig:
         _require(self.lr > 0, "The learning rate must be positive.")
         _require(self.weight_decay >= 0, "Weight decay must not be negative.")
         _require(self.warmup_epochs >= 0, "Warm-up must not be negative.")
+        _require(0 <= self.restart <= 1, "The learning rate starts anew at a share of itself in [0, 1].")
         _require(self.clip_norm > 0, "The gradient clipping norm must be positive.")
         _require(self.devices >= 1 and self.num_nodes >= 1, "Devices and nodes must be at least 1.")
 

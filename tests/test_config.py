@@ -72,6 +72,7 @@ def test_bad_schedules(text: str, message: str) -> None:
     (RunConfig, {"lr": 0.0}, "learning rate must be positive"),
     (RunConfig, {"weight_decay": -0.1}, "must not be negative"),
     (RunConfig, {"warmup_epochs": -1}, "Warm-up"),
+    (RunConfig, {"restart": 1.5}, "starts anew"),
     (RunConfig, {"clip_norm": 0.0}, "clipping"),
     (RunConfig, {"devices": 0}, "Devices and nodes"),
     (RunConfig, {"num_nodes": 0}, "Devices and nodes"),

@@ -31,7 +31,7 @@ from dermdemo.config import RunConfig
 from dermdemo.errors import ConfigError, TrainingError
 from dermdemo.runtime import derived_seed, resolve_device, resolve_precision, seed_everything
 from dermdemo.training import events
-from dermdemo.training.schedules import cosine_lr
+from dermdemo.training.schedules import phased_lr
 
 STOP_FILE = "stop"
 
@@ -293,7 +293,8 @@ def train_epoch(task: Task, model: Any, optimizer: Any, config: RunConfig, fabri
                disable=not (fabric.is_global_zero and sys.stderr.isatty()))
     for step, batch in enumerate(bar):
         progress = epoch - 1 + step / steps
-        factor = cosine_lr(progress, epochs=config.epochs, warmup=config.warmup_epochs)
+        factor = phased_lr(progress, phases=[p.epochs for p in config.phases], warmup=config.warmup_epochs,
+                           restart=config.restart)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         # -- one step

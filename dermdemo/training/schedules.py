@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from dermdemo.config import Warmup
 
@@ -14,6 +15,24 @@ def cosine_lr(epoch: float, *, epochs: int, warmup: float, floor: float = 0.01) 
         return min(max((epoch + 1e-8) / warmup, 1e-3), 1.0)
     progress = min((epoch - warmup) / max(epochs - warmup, 1e-8), 1.0)
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def phased_lr(epoch: float, *, phases: Sequence[int], warmup: float, restart: float) -> float:
+    """`cosine_lr` over phases of so many epochs each, one curve over all of them if `restart` is 0.
+
+    Otherwise each phase has a warm-up and a cosine of its own: the first from the base learning rate, those after
+    it from `restart` times that.
+    """
+    if restart == 0:
+        return cosine_lr(epoch, epochs=sum(phases), warmup=warmup)
+    start, first = 0, True
+    for epochs in phases[:-1]:
+        if epoch < start + epochs:
+            break
+        start, first = start + epochs, False
+    else:
+        epochs = phases[-1]
+    return (1.0 if first else restart) * cosine_lr(epoch - start, epochs=epochs, warmup=warmup)
 
 
 def kl_beta(epoch: float, *, epochs: int, beta: float, warmup: Warmup, fraction: float, cycles: int) -> float:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dermdemo.config import Warmup
-from dermdemo.training.schedules import cosine_lr, kl_beta
+from dermdemo.training.schedules import cosine_lr, kl_beta, phased_lr
 
 epochs = st.integers(1, 400)
 warmups = st.floats(0, 20)
@@ -45,6 +45,31 @@ def test_the_rate_at_known_places() -> None:
     assert at[6] == pytest.approx((1 + 0.01) / 2)
     assert at[10] == pytest.approx(0.01)
     assert cosine_lr(0, epochs=10, warmup=0) == pytest.approx(1.0)
+
+
+phase_lists = st.lists(st.integers(1, 40), min_size=1, max_size=4)
+
+
+@given(phase_lists, warmups, shares)
+def test_without_restarts_phases_do_not_matter(phases: list[int], warmup: float, share: float) -> None:
+    at, total = share * sum(phases), sum(phases)
+    assert phased_lr(at, phases=phases, warmup=warmup, restart=0) == cosine_lr(at, epochs=total, warmup=warmup)
+
+
+@given(phase_lists, warmups, shares, st.floats(0.01, 1), st.data())
+def test_each_phase_has_a_curve_of_its_own(phases: list[int], warmup: float, share: float, restart: float,
+                                           data: st.DataObject) -> None:
+    which = data.draw(st.integers(0, len(phases) - 1))
+    epoch = sum(phases[:which]) + min(share, 0.99) * phases[which]
+    factor = phased_lr(epoch, phases=phases, warmup=warmup, restart=restart)
+    own = cosine_lr(epoch - sum(phases[:which]), epochs=phases[which], warmup=warmup)
+    assert factor == pytest.approx((restart if which else 1) * own)
+
+
+def test_restarts_at_known_places() -> None:
+    at = {e: phased_lr(e, phases=[10, 4], warmup=2, restart=0.5) for e in (2, 9.999, 12, 14)}
+    assert [at[e] for e in (2, 12, 14)] == pytest.approx([1.0, 0.5, 0.005])
+    assert at[9.999] == pytest.approx(0.01, abs=1e-3)
 
 
 @given(epochs, shares, st.floats(0, 10), st.sampled_from(["none", "linear", "cyclical"]), fractions,
