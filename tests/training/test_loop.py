@@ -213,8 +213,22 @@ def test_kl_vanishing_and_divergence_are_named() -> None:
     assert vae_warnings([epoch(1, 0.0, 0, -5000)], latent=64, ae=True) == []
     healthy = [epoch(k, 80, 60, -5000 - k) for k in range(1, 5)]
     assert vae_warnings(healthy, latent=64, ae=False) == []
-    worse = [*healthy, epoch(5, 80, 60, -4000)]
+    once = [*healthy, epoch(5, 80, 60, -4000)]
+    assert vae_warnings(once, latent=64, ae=False) == []
+    assert vae_warnings([*once, epoch(6, 80, 60, -5010)], latent=64, ae=False) == []
+    worse = [*once, epoch(6, 80, 60, -4100)]
     assert [name for name, _ in vae_warnings(worse, latent=64, ae=False)] == ["divergence"]
+
+
+def test_a_run_begun_before_a_setting_existed_goes_on_with_its_default(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    loop.open_run(folder, config(), stage="pretrain", resume=False, extra={})
+    saved = json.loads((folder / "config.json").read_text())
+    assert saved["config"].pop("restart") == 0.0
+    (folder / "config.json").write_text(json.dumps(saved))
+    loop.open_run(folder, config(), stage="pretrain", resume=True, extra={})
+    with pytest.raises(ConfigError, match=r"other settings \(restart\)"):
+        loop.open_run(folder, config(restart=0.5), stage="pretrain", resume=True, extra={})
 
 
 def test_vae_never_sees_calib_or_test(lesions: Path) -> None:
