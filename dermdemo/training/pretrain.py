@@ -185,6 +185,6 @@ def vae_warnings(history: list[dict[str, Any]], *, latent: int, ae: bool) -> lis
     same_size = [h["val"]["rec"] for h in trained if h["size"] == last["size"]]
     # a single bad epoch is usual at a high learning rate
     if len(same_size) >= 4 and min(same_size[-2:]) > min(same_size) + 0.1 * abs(min(same_size)):
-        found.append(("divergence", "The validation reconstruction term has been more than 10 % above its best for two "
-                      "epochs: training diverges. Lower the learning rate."))
+        found.append(("divergence", "The validation reconstruction term has been more than 10 % above its best for "
+                      "two epochs: training diverges. Lower the learning rate."))
     return found
