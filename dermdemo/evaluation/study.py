@@ -8,12 +8,13 @@ intervals over lesions and an exact McNemar test. The paper's figures stand in c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dermdemo.config import FinetuneConfig
 from dermdemo.errors import DataError
 from dermdemo.evaluation import paper, study_text
 from dermdemo.evaluation.calibration import softmax
@@ -183,12 +184,19 @@ def _told(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
+def _completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    if settings.get("stage") != "train" or not isinstance(settings.get("config"), Mapping):
+        return settings
+    return {**settings, "config": {f.name: f.default for f in fields(FinetuneConfig)} | dict(settings["config"])}
+
+
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:
     """Settings that the two runs do not share, as ``key: value of A | value of B``.
 
-    In a fair comparison only the origin of the encoder is among them. Of a path only the name is told.
+    In a fair comparison only the origin of the encoder is among them. Of a path only the name is told. A setting of
+    Stage II that an older version did not have yet had its default.
     """
-    flat_a, flat_b = ({key: _told(value) for key, value in _flatten(settings)} for settings in (a, b))
+    flat_a, flat_b = ({key: _told(value) for key, value in _flatten(_completed(settings))} for settings in (a, b))
     keys = sorted(set(flat_a) | set(flat_b))
     return tuple(
         f"{key}: {flat_a.get(key, 'not set')} | {flat_b.get(key, 'not set')}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dermdemo.config import FinetuneConfig
 from dermdemo.diagnoses import HAM10000_CLASSES
 from dermdemo.errors import ConfigError, DataError
 from dermdemo.evaluation.history import load_history, load_predictions
@@ -177,3 +178,13 @@ def test_curves_are_saved_as_png_and_svg(runs, tmp_path):
     assert "<svg" in save_curves(a, b, tmp_path / "c.svg").read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match=r"not as \.pdf"):
         save_curves(a, b, tmp_path / "c.pdf")
+
+
+def test_a_setting_that_an_older_version_did_not_have_had_its_default():
+    new = {"stage": "train", "config": FinetuneConfig(seed=3).to_dict()}
+    old = {"stage": "train", "config": {k: v for k, v in new["config"].items() if k != "restart"}}
+    assert differing_settings(new, old) == ()
+    new["config"]["restart"] = 0.5
+    assert differing_settings(new, old) == ("config.restart: 0.5 | 0.0",)
+    assert differing_settings({**new, "stage": "other"}, {**old, "stage": "other"}) == (
+        "config.restart: 0.5 | not set",)
