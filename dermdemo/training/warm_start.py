@@ -19,6 +19,7 @@ from dermdemo.errors import CheckpointError, ConfigError
 from dermdemo.models.checkpoint import BARE, CheckpointMeta, Kind, load_meta, load_part, load_strict, load_vae
 from dermdemo.models.encoder import Encoder
 
+THEN = ", then "  # between machines, in the order of their use
 SHOWN = 12  # digits of a SHA-256
 Pretraining = PretrainConfig | SupervisedConfig | ContrastiveConfig
 
@@ -65,11 +66,12 @@ class WarmStart:
     def spent_with(self, own: Mapping[str, Any]) -> dict[str, Any]:
         """`own` epochs, schedule, hours and hardware added to what the earlier checkpoint had spent."""
         before = self.spent
-        machines = list(dict.fromkeys([str(before.get("hardware", "unknown")), str(own["hardware"])]))
+        machines = str(before.get("hardware", "unknown")).split(THEN)
+        machines += [str(own["hardware"])] if machines[-1] != own["hardware"] else []
         return {"epochs": int(before.get("epochs", 0)) + int(own["epochs"]),
                 "schedule": join_schedules(str(before.get("schedule", "")), str(own["schedule"])),
                 "hours": round(float(before.get("hours", 0)) + float(own["hours"]), 3),
-                "hardware": ", then ".join(machines),
+                "hardware": THEN.join(machines),
                 **({"finished": own["finished"]} if "finished" in own else {}),
                 "started_from": {"checkpoint": self.name, "sha256": self.sha256, "parts": list(self.parts),
                                  **{k: before[k] for k in ("epochs", "schedule", "hours") if k in before}}}

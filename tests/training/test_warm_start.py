@@ -197,4 +197,7 @@ def test_licences_and_machines_add_up(store: Path) -> None:
     total = start.spent_with(own)
     assert (total["epochs"], total["schedule"], total["hours"]) == (10, "64x10", 1.75)
     assert total["hardware"] == "CPU, then GPU"
+    further = dataclasses.replace(start, spent=total)
+    assert further.spent_with(own)["hardware"] == "CPU, then GPU"
+    assert further.spent_with({**own, "hardware": "CPU"})["hardware"] == "CPU, then GPU, then CPU"
     assert json.loads(json.dumps(total)) == total
