@@ -97,7 +97,9 @@ def test_the_own_value_is_marked_within_the_ruler(own: float, place: str, outsid
 def test_kept_detail_is_a_share_and_a_perfect_copy_keeps_all(context: Context) -> None:
     _, analysis = analysed(context)
     made = analysis.reconstruction
-    assert 0 <= page.detail_kept(made) < 1
+    assert 0 <= page.detail_kept(made) <= 1
+    assert page.detail_kept(replace(made, image=made.original // 2)) == pytest.approx(0.25, abs=0.05)
+    assert page.detail_kept(replace(made, image=np.full_like(made.original, 90))) == 0
     assert page.detail_kept(replace(made, image=made.original)) == 1
     assert page.detail_kept(replace(made, original=np.zeros_like(made.original))) == 1
 
