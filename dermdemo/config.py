@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -120,6 +121,11 @@ class RunConfig:
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
+
+    @classmethod
+    def completed(cls, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Saved settings, and the defaults of those that the version which saved them did not have yet."""
+        return cls().to_dict() | dict(saved)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

@@ -8,7 +8,7 @@ intervals over lesions and an exact McNemar test. The paper's figures stand in c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +187,7 @@ def _told(value: Any) -> Any:
 def _completed(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     if settings.get("stage") != "train" or not isinstance(settings.get("config"), Mapping):
         return settings
-    return {**settings, "config": {f.name: f.default for f in fields(FinetuneConfig)} | dict(settings["config"])}
+    return {**settings, "config": FinetuneConfig.completed(settings["config"])}
 
 
 def differing_settings(a: Mapping[str, Any], b: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -109,7 +109,7 @@ def open_run(folder: Path, config: RunConfig, *, stage: str, resume: bool, extra
             raise ConfigError(f"'{folder}' already holds a run: add --resume to go on, or choose another --out.")
         before = json.loads(path.read_text())
         free = {"device", "devices", "num_nodes"}
-        began = {f.name: f.default for f in fields(config)} | before["config"]  # an older version had fewer settings
+        began = config.completed(before["config"])
         changed = [k for k, v in saved["config"].items() if k not in free and began.get(k) != v]
         if changed or before.get("stage") != stage:
             raise ConfigError(f"'{folder}' was started with other settings ({', '.join(changed) or 'stage'}): "
