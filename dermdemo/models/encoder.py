@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dermdemo.errors import ConfigError
+from dermdemo.models.depthwise import DepthwiseConv2d
 
 ENCODERS = ("convnext_atto", "convnext_femto", "convnext_pico", "convnext_nano",
             "convnext_tiny", "convnext_small", "convnext_base")
@@ -49,6 +50,9 @@ class Encoder(nn.Module):
                                 drop_path_rate=drop_path)
         self.stem = net.stem
         self.stages = net.stages
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.conv_dw = DepthwiseConv2d.taking(block.conv_dw)
         self.norm = net.head.norm
         self.width = int(net.num_features)
         self.set_normalisation()
