@@ -32,7 +32,7 @@ from dermdemo.evaluation.baseline import PixelModel
 from dermdemo.evaluation.intervals import Interval, group_bootstrap
 from dermdemo.evaluation.report_text import with_interval
 from dermdemo.evaluation.scores import balanced_accuracy, macro_auc
-from dermdemo.models.checkpoint import META_FILE, load_meta, load_vae
+from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, load_meta, load_part, load_strict, load_vae
 from dermdemo.models.encoder import STAGES, Encoder
 from dermdemo.models.vae import VAE
 from dermdemo.models.weights import encoder_from
@@ -83,6 +83,8 @@ class ProbeReport:
 def network(weights: str, encoder: str, *, layer_scale: float, seed: int = 0) -> tuple[Encoder | VAE, str, int]:
     """What is probed, its origin in words, and the size in pixels that it was trained at (0: unknown).
 
+    Of a trimmed checkpoint the encoder ends with its trunk.
+
     Raises:
         CheckpointError: as `encoder_from`.
     """
@@ -91,11 +93,22 @@ def network(weights: str, encoder: str, *, layer_scale: float, seed: int = 0) ->
         meta = load_meta(path)
         if meta.kind in ("vae", "ae"):
             return load_vae(path).module, meta.origin_text, meta.input.size
+        if tuple(meta.files) == ("trunk",):
+            return _trunk(path, meta), f"{meta.origin_text}; trunk only", meta.input.size
         net, origin = encoder_from(weights, meta.encoder)
         return net, origin.text, meta.input.size
     seed_everything(seed)
     net, origin = encoder_from(weights, encoder, layer_scale=layer_scale)
     return net, origin.text, 0
+
+
+def _trunk(path: Path, meta: CheckpointMeta) -> Encoder:
+    """The encoder of a trimmed checkpoint, without the stage that is not stored."""
+    encoder = Encoder(meta.encoder)
+    stored = load_part(path, "trunk", meta.files["trunk"])
+    load_strict(encoder, encoder.state_dict() | stored, str(path))
+    encoder.stages = encoder.stages[:-1]
+    return encoder
 
 
 def probe(net: Encoder | VAE, table: LesionTable, split: Split, *, size: int, origin: str,
@@ -177,10 +190,11 @@ def _features(net: Encoder | VAE, table: LesionTable, rows: Sequence[int], size:
 def _representations(net: Encoder | VAE, x: Tensor) -> Iterator[tuple[str, Tensor]]:
     encoder = net.encoder if isinstance(net, VAE) else net
     fmap = encoder.trunk(x, 0)
-    for stage in range(1, STAGES + 1):
-        fmap = encoder.stages[stage - 1](fmap)
-        yield f"stage {stage}", fmap.mean((2, 3))
-    yield "pooled", encoder.pool(fmap)
+    for number, stage in enumerate(encoder.stages, start=1):
+        fmap = stage(fmap)
+        yield f"stage {number}", fmap.mean((2, 3))
+    if len(encoder.stages) == STAGES:
+        yield "pooled", encoder.pool(fmap)
     if isinstance(net, VAE):
         yield "mu", net.posterior_of(fmap).mu
 

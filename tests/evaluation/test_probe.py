@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from dermdemo.__main__ import main
-from dermdemo.config import PretrainConfig
+from dermdemo.config import PretrainConfig, SupervisedConfig
 from dermdemo.data.readable import prepare
 from dermdemo.data.splits import Split
 from dermdemo.data.synthetic import write_synthetic
 from dermdemo.errors import CheckpointError, DataError
 from dermdemo.evaluation import probe as module
 from dermdemo.evaluation.probe import as_text, effective_rank, network, probe
+from dermdemo.models.checkpoint import trim
 from dermdemo.models.encoder import Encoder
-from dermdemo.training.runs import RunRequest, run_pretrain
+from dermdemo.training.runs import RunRequest, run_pretrain, run_supervised
 
 ATTO = "convnext_atto"
 
@@ -50,6 +51,20 @@ def test_a_vae_is_probed_stage_by_stage_and_at_mu(lesions: Path, vae: Path, caps
     for p in report["probes"]:
         for figure in (p["balanced_accuracy"], p["macro_auc"]):
             assert 0 <= figure["low"] <= figure["estimate"] <= figure["high"] <= 1
+
+
+def test_a_trimmed_encoder_is_probed_up_to_its_last_stored_stage(lesions: Path, tmp_path: Path) -> None:
+    config = SupervisedConfig(encoder=ATTO, batch_size=16, schedule="32x1", device="cpu", layer_scale=0.1)
+    stored = run_supervised(RunRequest(source=str(lesions), out=tmp_path / "run", store=tmp_path / "store"), config)
+    table, split = prepare(str(lesions), split_seed=0)
+    whole, _, size = network(str(stored), ATTO, layer_scale=1)
+    before = probe(whole, table, split, size=size, origin="whole", resamples=20)
+    trim(stored)
+    trunk, origin, size = network(str(stored), ATTO, layer_scale=1)
+    after = probe(trunk, table, split, size=size, origin=origin, resamples=20)
+    assert origin.endswith("; trunk only") and size == 32
+    assert [p.features for p in after.probes] == ["stage 1", "stage 2", "stage 3", "pixels (PCA)"]
+    assert after.probes[:3] == before.probes[:3]
 
 
 def test_a_probe_finds_what_was_planted_and_nothing_in_noise(lesions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
