@@ -41,7 +41,8 @@ export class Audit extends View {
       note('Every registration, launch, decision and log-in will stand here.'))];
     return [
       this.verified ? h('p', {class: 'alert is-calm', 'data-key': 'verified'}, h('b', {}, 'Verified. '),
-        `All ${count(this.total)} entries fit together: none was changed, removed or put in.`)
+        this.total === 1 ? 'The one entry is as it was written.'
+          : `All ${count(this.total)} entries fit together: none was changed, removed or put in.`)
         : h('p', {class: 'alert is-alert', role: 'alert', 'data-key': 'verified'}, h('b', {}, 'Not to be trusted. '),
           this.wrong),
       h('div', {class: 'tools', 'data-key': 'tools'}, h('label', {for: 'filter'}, 'Filter'),
