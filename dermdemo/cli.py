@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 something failed (the sentence is on stderr), 2 wrong usag
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +20,11 @@ from dermdemo.config import PRESETS, RunConfig
 from dermdemo.errors import DermdemoError, TrainingError
 
 
-def overview() -> str:
-    """The list of commands."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {(kind.__doc__ or '').splitlines()[0]}" for name, kind in COMMANDS.items()]
+def overview(family: str = "") -> str:
+    """The list of commands; of a `family` such as ``jobs`` those that begin with it."""
+    shown = {name: kind for name, kind in COMMANDS.items() if not family or name.startswith(f"{family} ")}
+    width = max(map(len, shown))
+    lines = [f"  {name:<{width}}  {(kind.__doc__ or '').splitlines()[0]}" for name, kind in shown.items()]
     return "\n".join(["usage: python -m dermdemo COMMAND ... (--help after a command lists its options)", "",
                       *lines, "", RESEARCH_NOTICE])
 
@@ -54,8 +56,7 @@ def parse(argv: Sequence[str]) -> Any:
     if rest and f"{command} {rest[0]}" in COMMANDS:  # a command of two words
         command, rest = f"{command} {rest[0]}", rest[1:]
     if command not in COMMANDS:
-        print(f"dermdemo: unknown command '{command}'\n{overview()}", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(_no_command(command, rest))
     config, rest = take_preset(command, rest)
     kind = COMMANDS[command]
     default = None
@@ -64,6 +65,22 @@ def parse(argv: Sequence[str]) -> Any:
                     if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
         default = kind(**required, config=config)
     return tyro.cli(kind, args=rest, default=default, prog=f"python -m dermdemo {command}")
+
+
+def _no_command(word: str, rest: list[str]) -> int:
+    """Help for a family of commands, or what may have been meant; the exit code."""
+    family = any(name.startswith(f"{word} ") for name in COMMANDS)
+    if family and rest[:1] in (["-h"], ["--help"]):
+        print(overview(word))
+        return 0
+    if family:
+        said = f"'{word}' needs a second word" if not rest else f"unknown command '{word} {rest[0]}'"
+        print(f"dermdemo: {said}\n{overview(word)}", file=sys.stderr)
+        return 2
+    near = difflib.get_close_matches(word, COMMANDS, n=1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    print(f"dermdemo: unknown command '{word}'{meant}\n{overview()}", file=sys.stderr)
+    return 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:

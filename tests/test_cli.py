@@ -48,8 +48,25 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 def test_unknown_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["pretrian"]) == 2
     err = capsys.readouterr().err
-    assert "unknown command 'pretrian'" in err
+    assert "unknown command 'pretrian'; did you mean 'pretrain'?" in err
     assert "pretrain-supervised" in err
+
+
+def test_a_family_of_commands_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    for family in sorted({name.split()[0] for name in COMMANDS if " " in name}):
+        assert main([family, "--help"]) == 0
+        out, err = capsys.readouterr()
+        shown = [line.strip() for line in out.splitlines() if line.startswith("  ")]
+        assert shown and all(line.startswith(f"{family} ") for line in shown) and not err
+        assert main([family]) == main([family, "nosuch"]) == 2
+        err = capsys.readouterr().err
+        assert f"'{family}' needs a second word" in err and f"unknown command '{family} nosuch'" in err
+        assert shown[0] in err
+
+
+def test_a_word_that_is_near_no_command_gets_no_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zzz"]) == 2
+    assert "unknown command 'zzz'\nusage:" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flag", [["--preset", "papre"], ["--preset=papre"], ["--preset"]])
