@@ -1,12 +1,14 @@
-"""Take the pictures of README and docs from the running app: `python -m scripts.screenshots [ADDRESS]`.
+"""Take the pictures of README and docs from the running app: `python -m scripts.screenshots [ADDRESS] [NAME ...]`.
 
 Only synthetic examples are shown: no data-set image ships with this repository, in pictures neither. Start the
-app without `--data`, so that known lesions are shown as their reconstructions.
+app without `--data`, so that known lesions are shown as their reconstructions. The picture of a job is taken where
+`DERMDEMO_ADMIN_PASSWORD` holds the administrator's password and job 0001 is there (trained on synthetic lesions).
 """
 
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from dermdemo.ui import text
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "screenshots"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PASSWORD = "DERMDEMO_ADMIN_PASSWORD"
 EXAMPLE = text.SHORT_LABELS["mel"]
 
 
@@ -53,6 +56,17 @@ def several(page: Page) -> None:
     page.wait_for_selector(".dd-list", timeout=60_000)
 
 
+def job(page: Page) -> None:
+    """Log in as administrator and open the first job."""
+    page.goto(page.url.split("/?")[0] + "/administration")
+    page.get_by_label("Your name").fill("Dr. Ada")
+    page.get_by_label("Administrator password").fill(os.environ[PASSWORD])
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#nav")
+    page.evaluate("location.hash = '/jobs/0001'")
+    page.wait_for_selector("main svg", timeout=60_000)
+
+
 class Shot(NamedTuple):
     """One picture: its name, what is done first, and the screen."""
 
@@ -74,6 +88,7 @@ SHOTS = (
     Shot("latent-phone", tab(text.TAB_LATENT, "#dd-map[data-painted]", 2), 390, 844, "dark"),
     Shot("models", tab(text.TAB_MODELS, ".dd-models")),
     Shot("administration", tab(text.TAB_ADMINISTRATION, "#dd-admin"), height=640),
+    Shot("job", job, height=1130),
 )
 
 
@@ -83,12 +98,15 @@ def save(data: bytes, path: Path) -> None:
 
 
 def main() -> int:
-    """Every tab, one picture each; the first also dark and on a phone."""
+    """Every tab, one picture each; the first also dark and on a phone; with names only those."""
     address = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:7860"
+    names = [shot.name for shot in SHOTS if shot.act is not job or PASSWORD in os.environ]
     FOLDER.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for shot in SHOTS:
+            if shot.name not in (sys.argv[2:] or names):
+                continue
             page = chromium.new_page(viewport={"width": shot.width, "height": shot.height})
             page.goto(f"{address}/?__theme={shot.theme}")
             shot.act(page)
