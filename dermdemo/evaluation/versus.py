@@ -127,8 +127,9 @@ class _Pair:
         n = len(np.unique(self.groups[counted]))
         common: dict[str, Any] = {"scope": scope, "n_images": int(counted.sum()), "n_lesions": n}
         if n < MIN_LESIONS:
+            few = "1 lesion is too few" if n == 1 else f"{n} lesions are too few"
             return [Line(metric=m, candidate=None, live=None, difference=None, low=None, high=None,
-                         outcome="not comparable", why="1 lesion is too few" if n == 1 else f"{n} lesions are too few", **common) for m in metrics]
+                         outcome="not comparable", why=few, **common) for m in metrics]
         y, a, b, groups = (v[rows] for v in (self.y, self.candidate, self.live, self.groups))
         options = {"n_resamples": self.n_resamples, "seed": self.seed}
         found = paired_difference(metrics, y, a, b, groups, **options)
