@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv2d_input
 
 SMALL = 4  # longest side of a map, in pixels, up to which the shifted products were measured to be faster
 
@@ -59,11 +60,11 @@ class _ShiftedProducts(torch.autograd.Function):
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2, groups=weight.shape[0])
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         kernel = weight.shape[-1]
-        to_x = (torch.nn.grad.conv2d_input(x.shape, weight, grad, padding=kernel // 2, groups=weight.shape[0])
+        to_x = (conv2d_input(x.shape, weight, grad, padding=kernel // 2, groups=weight.shape[0])
                 if ctx.needs_input_grad[0] else None)
         to_weight = weight_gradient(x, grad, kernel) if ctx.needs_input_grad[1] else None
         return to_x, to_weight, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
@@ -97,5 +98,5 @@ class DepthwiseConv2d(nn.Conv2d):
                 out = x * self.weight[:, 0, middle, middle].view(1, -1, 1, 1)
                 return out if self.bias is None else out + self.bias.view(1, -1, 1, 1)
             if self.weight.requires_grad and torch.is_grad_enabled():
-                return _ShiftedProducts.apply(x, self.weight, self.bias)  # type: ignore[no-any-return,no-untyped-call]
+                return _ShiftedProducts.apply(x, self.weight, self.bias)
         return super().forward(x)
