@@ -274,7 +274,7 @@ class Embed:
     other_data: bool = False
     """The source holds none of the lesions the VAE was trained on (not checked here)."""
     map_from: Path | None = None
-    """An earlier atlas: its map is taken over, in place of a new UMAP, where every latent is still the same."""
+    """An earlier atlas: where VAE, source and split are the same, its latents and map are taken over."""
     device: DeviceName = "auto"
 
     def run(self) -> int:

@@ -29,7 +29,7 @@ from dermdemo.analysis.atlas_files import (
     read_meta,
     write_atlas,
 )
-from dermdemo.analysis.forward import forward, trunk_features
+from dermdemo.analysis.forward import forward, to_tensor, trunk_features
 from dermdemo.analysis.latent import NOVELTY_K, place
 from dermdemo.analysis.novelty import fit_gaussian, input_detail
 from dermdemo.analysis.quality import map_quality
@@ -46,6 +46,8 @@ BATCH = 64
 N_NEIGHBORS, MIN_DIST, METRIC = 15, 0.1, "euclidean"
 MIN_TRAIN = 12
 TRUNK_FEATURES = "trunk"
+SPOT_CHECKED = 64  # images whose latents an earlier atlas must have right
+ROUNDING = 1e-2  # of latents, absolute and relative: half precision, and other processors
 HAM10000_ATTRIBUTION = ("Tschandl P., Rosendahl C., Kittler H.: The HAM10000 dataset. Sci. Data 5, 180161 (2018), "
                         "doi:10.1038/sdata.2018.161")
 
@@ -80,7 +82,8 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
         features: keep the arms' pooled features, for study outside the app, which does not need them; they are
             five sixths of the atlas.
         other_data: the lesions are none of those the VAE was trained on, as the caller knows.
-        map_from: an earlier atlas; its map is taken over where source, split, seed and every latent are the same.
+        map_from: an earlier atlas; where VAE, source, split and seed are the same, its latents and map are taken
+            over, and only what the arms make of the images is computed.
 
     Raises:
         CheckpointError, NotFittedError: the models cannot be served, or `map_from` cannot be read.
@@ -90,9 +93,13 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
     frame = table.frame
     splits, labels, groups = (np.array(v, dtype=str) for v in (split.names, frame["label"], frame["group"]))
     _check_split(served, split, len(set(groups[splits == "train"])), other_data)
-    arrays = encode_rows(served, table, features=features)
-    known = None if map_from is None else earlier_map(map_from, table, split, arrays["mu"], seed)
-    if known is None:
+    earlier = None if map_from is None else earlier_latents(map_from, served, table, split, seed)
+    if earlier is not None:
+        known, arrays = earlier
+        for arm in served.arms:
+            arrays |= encode_arm(served, arm, table, features=features)
+    else:
+        arrays = encode_rows(served, table, features=features)
         mu = arrays["mu"].astype(np.float32)  # as stored: what an upload will be compared with
         fitted = fit_map(mu, splits == "train", seed)
         quality = map_quality(mu, fitted.coordinates, fitted.reference, labels, splits, seed=seed)
@@ -105,22 +112,37 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
     return write_atlas(out, meta, arrays, _columns(table, split), judged)
 
 
-def earlier_map(folder: Path, table: LesionTable, split: Split, mu: np.ndarray, seed: int) -> KnownMap | None:
-    """The map of an earlier atlas, if it is one of these very latents; None if a new one is needed.
+def earlier_latents(folder: Path, served: Served, table: LesionTable, split: Split, seed: int
+                    ) -> tuple[KnownMap, dict[str, np.ndarray]] | None:
+    """Map, and mu, error and detail of every row, of an earlier atlas of the same VAE and images; else None.
 
-    Args:
-        mu: (N, D) float16, as an atlas stores it.
+    That the images are the same is told by the hash of the source and by `SPOT_CHECKED` of them, encoded anew: equal
+    but for what another processor rounds otherwise.
 
     Raises:
         CheckpointError: no atlas there, or one that has changed since it was written.
     """
     meta = read_meta(folder)
-    if (meta.source_hash, meta.split_hash, meta.map.seed) != (table.data_hash(), split.hash, seed):
+    if (meta.vae_sha256, meta.source_hash, meta.split_hash, meta.map.seed) != (
+            served.vae.meta.sha256, table.data_hash(), split.hash, seed):
         return None
     arrays = read_files(folder, meta).arrays
-    if not np.array_equal(arrays["mu"], mu):
+    rows = np.unique(np.linspace(0, len(table) - 1, SPOT_CHECKED).round().astype(int))
+    if not np.allclose(latents(served, table, rows), arrays["mu"][rows], rtol=ROUNDING, atol=ROUNDING):
         return None
-    return KnownMap(arrays["coordinates"], arrays["knn_distance"], meta.map, meta.quality)
+    known = KnownMap(arrays["coordinates"], arrays["knn_distance"], meta.map, meta.quality)
+    return known, {name: arrays[name] for name in ("mu", "error", "detail")}
+
+
+@torch.inference_mode()
+def latents(served: Served, table: LesionTable, rows: np.ndarray) -> np.ndarray:
+    """mu of some rows, (R, D) float32."""
+    vae = served.vae
+    store = PixelStore(table, rows.tolist(), vae.meta.input)
+    pixels = store.batch(torch.arange(len(rows))).permute(0, 2, 3, 1).contiguous().numpy()
+    encoder = vae.module.encoder
+    return np.asarray(vae.module.posterior_of(encoder.top(encoder.trunk(to_tensor(pixels, served.device)))).mu.float()
+                      .cpu())
 
 
 def feature_source(served: Served) -> FeatureSource | None:
@@ -189,6 +211,26 @@ def encode_rows(served: Served, table: LesionTable, *, features: bool = True) ->
         for name, value in found.items():
             parts.setdefault(name, []).append(value.cpu().numpy())
         parts.setdefault("detail", []).append(input_detail(pixels[served.vae.meta.input]))
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+@torch.inference_mode()
+def encode_arm(served: Served, arm: str, table: LesionTable, *, features: bool = True) -> dict[str, np.ndarray]:
+    """One arm's part of `encode_rows`, without running the VAE."""
+    loaded = served.arms[arm]
+    store = PixelStore(table, range(len(table)), loaded.meta.input, progress=True)
+    parts: dict[str, list[np.ndarray]] = {}
+    for batch in tqdm(torch.arange(len(table)).split(BATCH), desc=f"encoding ({arm})", disable=None):
+        x = to_tensor(store.batch(batch).permute(0, 2, 3, 1).contiguous().numpy(), served.device)
+        below = loaded.module.encoder.trunk(x)
+        pooled = loaded.module.encoder.pool(loaded.module.encoder.top(below))
+        found = {f"logits.{arm}": loaded.module.head(pooled).half()}
+        if features:
+            found[f"features.{arm}"] = pooled.half()
+        if arm == other_trunk(served.vae, served.arms):
+            found[TRUNK_FEATURES] = below.mean((2, 3)).float()
+        for name, value in found.items():
+            parts.setdefault(name, []).append(value.cpu().numpy())
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 

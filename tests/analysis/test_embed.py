@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,18 @@ import pytest
 from dermdemo.analysis import embed
 from dermdemo.analysis.analyser import Analyser
 from dermdemo.analysis.atlas_files import MapParameters, read_files, read_meta
-from dermdemo.analysis.embed import build_atlas, earlier_map, fit_map, knn_distances
+from dermdemo.analysis.embed import (
+    build_atlas,
+    earlier_latents,
+    encode_arm,
+    encode_rows,
+    fit_map,
+    knn_distances,
+    latents,
+)
 from dermdemo.analysis.novelty import input_detail
 from dermdemo.analysis.quality import knn_figures
+from dermdemo.analysis.serving import Store, load_served
 from dermdemo.data.splits import make_split
 from dermdemo.errors import CheckpointError, DataError
 from tests.sets import pca_map
@@ -109,16 +119,39 @@ def test_an_earlier_map_of_the_same_latents_is_taken_over(store: Path, lesions: 
                         features=False, map_from=store / "atlas", **changed)
 
 
-def test_a_map_of_other_latents_is_not_taken_over(store: Path, lesions: Any, monkeypatch: Any) -> None:
+def test_latents_of_other_images_or_another_vae_are_not_taken_over(store: Path, lesions: Any, monkeypatch: Any
+                                                                   ) -> None:
     monkeypatch.setattr(embed, "fit_map", pca_map)
     build_atlas(lesions.table, lesions.split, store, store / "atlas", device="cpu", features=False)
-    mu = read_files(store / "atlas", read_meta(store / "atlas")).arrays["mu"]
-    assert earlier_map(store / "atlas", lesions.table, lesions.split, mu, 0) is not None
-    moved = mu.copy()
-    moved[3, 1] += 0.5
-    assert earlier_map(store / "atlas", lesions.table, lesions.split, moved, 0) is None
+    served = load_served(Store(root=store, atlas=None), "cpu")
+    stored = read_files(store / "atlas", read_meta(store / "atlas")).arrays["mu"]
+    rows = np.arange(len(lesions.table))
+    np.testing.assert_allclose(latents(served, lesions.table, rows), stored, rtol=embed.ROUNDING, atol=embed.ROUNDING)
+
+    def taken() -> bool:
+        return earlier_latents(store / "atlas", served, lesions.table, lesions.split, 0) is not None
+
+    assert taken()
+    monkeypatch.setattr(embed, "latents", lambda served, table, rows: stored[rows].astype(np.float32) + 0.5)
+    assert not taken()
+    monkeypatch.undo()
+    other = served.vae._replace(meta=dataclasses.replace(served.vae.meta, files={"trunk": "0" * 64}))
+    assert other.meta.sha256 != served.vae.meta.sha256
+    served = dataclasses.replace(served, vae=other)
+    assert not taken()
     with pytest.raises(CheckpointError, match="is not an atlas"):
-        earlier_map(store / "none", lesions.table, lesions.split, mu, 0)
+        earlier_latents(store / "none", served, lesions.table, lesions.split, 0)
+
+
+def test_an_arm_alone_is_encoded_as_beside_the_vae(store: Path, lesions: Any) -> None:
+    served = load_served(Store(root=store, atlas=None), "cpu")
+    whole = encode_rows(served, lesions.table)
+    parts: dict[str, Any] = {}
+    for arm in served.arms:
+        parts |= encode_arm(served, arm, lesions.table)
+    assert parts.keys() == whole.keys() - {"mu", "error", "detail"}
+    for name, values in parts.items():
+        np.testing.assert_allclose(values.astype(np.float32), whole[name].astype(np.float32), rtol=1e-3, atol=1e-4)
 
 
 def test_a_split_the_vae_was_not_trained_by_is_refused(store: Path, lesions: Any) -> None:
