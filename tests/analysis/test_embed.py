@@ -24,6 +24,7 @@ from dermdemo.analysis.embed import (
 from dermdemo.analysis.novelty import input_detail
 from dermdemo.analysis.quality import knn_figures
 from dermdemo.analysis.serving import Store, load_served
+from dermdemo.data.loader import PixelStore
 from dermdemo.data.splits import make_split
 from dermdemo.errors import CheckpointError, DataError
 from tests.sets import pca_map
@@ -147,8 +148,9 @@ def test_an_arm_alone_is_encoded_as_beside_the_vae(store: Path, lesions: Any) ->
     served = load_served(Store(root=store, atlas=None), "cpu")
     whole = encode_rows(served, lesions.table)
     parts: dict[str, Any] = {}
-    for arm in served.arms:
-        parts |= encode_arm(served, arm, lesions.table)
+    for arm, loaded in served.arms.items():
+        store_of = PixelStore(lesions.table, range(len(lesions.table)), loaded.meta.input)
+        parts |= encode_arm(served, arm, store_of, len(lesions.table))
     assert parts.keys() == whole.keys() - {"mu", "error", "detail"}
     for name, values in parts.items():
         np.testing.assert_allclose(values.astype(np.float32), whole[name].astype(np.float32), rtol=1e-3, atol=1e-4)
