@@ -99,7 +99,7 @@ def build_atlas(table: LesionTable, split: Split, checkpoints: Path, out: Path, 
         stores = {spec: PixelStore(table, range(len(table)), spec, progress=True)
                   for spec in {loaded.meta.input for loaded in served.arms.values()}}
         for arm, loaded in served.arms.items():
-            arrays |= encode_arm(served, arm, stores[loaded.meta.input], len(table), features=features)
+            arrays |= encode_arm(served, arm, stores[loaded.meta.input], features=features)
     else:
         arrays = encode_rows(served, table, features=features)
         mu = arrays["mu"].astype(np.float32)  # as stored: what an upload will be compared with
@@ -217,12 +217,12 @@ def encode_rows(served: Served, table: LesionTable, *, features: bool = True) ->
 
 
 @torch.inference_mode()
-def encode_arm(served: Served, arm: str, store: PixelStore, n: int, *, features: bool = True
+def encode_arm(served: Served, arm: str, store: PixelStore, *, features: bool = True
                ) -> dict[str, np.ndarray]:
-    """One arm's part of `encode_rows` for the `n` images of a store, without running the VAE."""
+    """One arm's part of `encode_rows` for the images of a store, without running the VAE."""
     loaded = served.arms[arm]
     parts: dict[str, list[np.ndarray]] = {}
-    for batch in tqdm(torch.arange(n).split(BATCH), desc=f"encoding ({arm})", disable=None):
+    for batch in tqdm(torch.arange(len(store)).split(BATCH), desc=f"encoding ({arm})", disable=None):
         x = to_tensor(store.batch(batch).permute(0, 2, 3, 1).contiguous().numpy(), served.device)
         below = loaded.module.encoder.trunk(x)
         pooled = loaded.module.encoder.pool(loaded.module.encoder.top(below))

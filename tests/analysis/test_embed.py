@@ -150,7 +150,7 @@ def test_an_arm_alone_is_encoded_as_beside_the_vae(store: Path, lesions: Any) ->
     parts: dict[str, Any] = {}
     for arm, loaded in served.arms.items():
         store_of = PixelStore(lesions.table, range(len(lesions.table)), loaded.meta.input)
-        parts |= encode_arm(served, arm, store_of, len(lesions.table))
+        parts |= encode_arm(served, arm, store_of)
     assert parts.keys() == whole.keys() - {"mu", "error", "detail"}
     for name, values in parts.items():
         np.testing.assert_allclose(values.astype(np.float32), whole[name].astype(np.float32), rtol=1e-3, atol=1e-4)
