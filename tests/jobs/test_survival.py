@@ -55,7 +55,7 @@ def world(tmp_path: Path, make_set: Callable[[int], Path], lesion_folder: Path, 
 @pytest.mark.timeout(1200)
 def test_kill_9_of_worker_web_process_and_launcher_loses_nothing(world: World) -> None:
     survival = Survival(world, random.Random(4), wait=3.0, unfinished=1)
-    for number, harm in enumerate(("kill_worker", "kill_both", "kill_launcher"), 1):
+    for number, harm in enumerate(("kill_both", "kill_launcher"), 1):
         survival.round(number, harm)
     survival.drain()
     assert survival.faults == []
