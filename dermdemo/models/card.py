@@ -183,10 +183,16 @@ def verdict(meta: CheckpointMeta) -> str:
 
 
 def _verdict(test: StoredFigures, baseline: BaselineFigures) -> str:
-    """One sentence on whether the model beats the baseline; losing is said as plainly as winning."""
-    pairs = {_metric(n): (test.figures[n].estimate, baseline.figures[n])
+    """Whether the model beats the baseline; a loss, and what an interval leaves open, are said as plainly."""
+    pairs = {_metric(n): (test.figures[n], baseline.figures[n])
              for n in ("balanced_accuracy", "macro_auc") if n in test.figures and n in baseline.figures}
-    lost = [name for name, (ours, floor) in pairs.items() if ours is None or ours <= floor]
+    lost = [name for name, (ours, floor) in pairs.items() if ours.estimate is None or ours.estimate <= floor]
     if lost:
         return f"**This arm does not beat the pixel baseline in {' and '.join(lost)}.**"
+    unclear = [name for name, (ours, floor) in pairs.items() if ours.low is not None and ours.low <= floor]
+    if unclear:
+        clear = [name for name in pairs if name not in unclear]
+        beats = f" It beats it in {' and '.join(clear)}." if clear else ""
+        return (f"The arm is above the pixel baseline in {' and '.join(unclear)}, but not clearly: the interval "
+                f"includes the baseline's figure.{beats}")
     return f"The arm beats the pixel baseline in {' and '.join(pairs)}."

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dermdemo.errors import CheckpointError
-from dermdemo.models.card import render_card
+from dermdemo.models.card import render_card, verdict
 from dermdemo.models.checkpoint import CheckpointMeta
 from dermdemo.models.stored_figures import (
     ClassFigures,
@@ -69,6 +69,17 @@ def test_the_card_has_a_table_by_class_and_the_verdict() -> None:
     assert "| 0.95 | 0.300 | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600) |" in card
     assert "does not beat the pixel baseline in balanced accuracy" in card
     assert "read 2 times" in card
+
+
+@pytest.mark.parametrize(("floor", "said"), [
+    (0.6, "does not beat the pixel baseline in balanced accuracy"), (0.5, "does not beat the pixel baseline"),
+    (0.45, "is above the pixel baseline in balanced accuracy, but not clearly"),
+    (0.39, "beats the pixel baseline in balanced accuracy."),
+])
+def test_the_verdict_says_what_the_interval_leaves_open(floor: float, said: str) -> None:
+    """Balanced accuracy is 0.5, from 0.4 to 0.6."""
+    found = verdict(with_test(full().to_dict(), baseline={"description": "PCA", "balanced_accuracy": floor}))
+    assert said in found
 
 
 @pytest.mark.parametrize("change", [
