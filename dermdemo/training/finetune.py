@@ -1,14 +1,15 @@
 """Stage II: train the head and the last stages on labels, with focal loss, for a fixed number of epochs.
 
-Whatever lies below the first trained stage is computed once per augmentation view and kept in fp16;
-with all stages trained there is nothing to keep, and every step draws a fresh view.
+Whatever lies below the first trained stage is computed once per augmentation view and kept in fp16; views belong
+to the training images, whatever the seed, which decides on initial head, order and choice of view. With all stages
+trained there is nothing to keep, and every step draws a fresh view.
 `train` figures are measured in evaluation mode on un-augmented training images, so that the gaps
 between train and validation compare like with like.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +81,7 @@ class FinetuneTask(PixelTask):
         self.module.eval()
         self.store = self._pixels(self.train_rows, spec)
         if self.caches:
-            first = self._features(self.store, 0)
-            self.views = torch.empty((self.config.views, *first.shape), dtype=first.dtype)
-            self.views[0] = first
-            for view in range(1, self.config.views):
-                self.views[view] = self._features(self.store, view)
+            self.views = self._frozen_output("views", self.train_rows, spec, self._augmented_features)
         order = torch.randperm(len(self.train_rows), generator=generator("train-eval", 0))
         measured = sorted(order[:self.config.train_eval_limit].tolist())
         plain = [self.train_rows[k] for k in measured]
@@ -104,13 +101,27 @@ class FinetuneTask(PixelTask):
         return shared.pixels(rows, spec) if shared else PixelStore(self.table, rows, spec)
 
     def _plain_features(self, rows: list[int], spec: InputSpec) -> tuple[Tensor, Tensor]:
-        """Un-augmented output of the frozen part and labels; of the seed they know only by the weights."""
-        shared, labels = self.extras.shared, self.labels[rows]
+        """Un-augmented output of the frozen part, and labels."""
+        features = self._frozen_output("plain", rows, spec, lambda: self._features(self._pixels(rows, spec)))
+        return features, self.labels[rows]
+
+    def _frozen_output(self, kind: str, rows: list[int], spec: InputSpec, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returns; of the seed it knows only by rows and weights, so runs of one trunk may share it."""
+        shared = self.extras.shared
         if shared is None:
-            return self._features(self._pixels(rows, spec)), labels
+            return make()
         where = f"{self.fabric.device.type}/{self.config.precision}"
-        key = tuple(rows), spec, frozen_hash(self.module), where
-        return shared.features(key, lambda: self._features(self._pixels(rows, spec))), labels
+        views = self.config.views if kind == "views" else 0
+        return shared.features((kind, views, tuple(rows), spec, frozen_hash(self.module), where), make)
+
+    def _augmented_features(self) -> Tensor:
+        """Output of the frozen part for every view of every training image: views x images x ..., fp16."""
+        first = self._features(self.store, 0)
+        views = torch.empty((self.config.views, *first.shape), dtype=first.dtype)
+        views[0] = first
+        for view in range(1, self.config.views):
+            views[view] = self._features(self.store, view)
+        return views
 
     @torch.no_grad()
     def _features(self, store: PixelStore, view: int | None = None) -> Tensor:
@@ -119,7 +130,7 @@ class FinetuneTask(PixelTask):
         for batch in torch.arange(len(store)).split(EVAL_BATCH):
             x = to_float(store.batch(batch).to(self.fabric.device))
             if view is not None:
-                x = LESION_VIEWS(x, generator("view", self.config.seed, view, int(batch[0])))
+                x = LESION_VIEWS(x, generator("view", 0, view, int(batch[0])))  # whatever the seed
             with self.fabric.autocast():
                 out.append(self.module.frozen_part(x.contiguous(memory_format=torch.channels_last)).half().cpu())
         return torch.cat(out)

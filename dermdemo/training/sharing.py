@@ -1,8 +1,7 @@
-"""What the runs of one study share: decoded pixels, and what a frozen part makes of un-augmented images.
+"""What the runs of one study share: decoded pixels, and what a frozen part makes of images and of their views.
 
-Unusual here: a result is found under a key that names everything it depends on (rows, size, frozen weights, device,
-precision), so a run gets exactly what it would have computed. Augmented views depend on the seed of their run and
-are therefore never shared.
+Unusual here: a result is found under a key that names everything it depends on (rows, views, size, frozen weights,
+device, precision), so a run gets exactly what it would have computed.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from dermdemo.data.sources import LesionTable
 from dermdemo.models.classifier import Classifier
 from dermdemo.types import InputSpec
 
-KEPT_FEATURES = 2  # the un-augmented training images and val of one trunk
+KEPT_FEATURES = 3  # the views, the un-augmented training images and val of one trunk
 
 
 class Shared:
-    """Keeps pixels of one table and the latest un-augmented features, for several runs in one process."""
+    """Keeps pixels of one table and the latest features, for several runs in one process."""
 
     def __init__(self, table: LesionTable) -> None:
         self.table = table

@@ -1,8 +1,7 @@
 """Every arm with every seed by Stage II's own code, each finished model read once on test.
 
 Unusual here:
-- source, split, decoded pixels and the un-augmented features of a trunk are made once for all runs (`sharing`);
-  augmented views depend on the seed and are made for each run;
+- source, split, decoded pixels and what a trunk makes of images and views are made once for all runs (`sharing`);
 - the pretrained encoders are copied beside the models, which then store only what they trained;
 - a run has finished when its model.json is there, and has been read when its test.json is; neither is done twice.
 """

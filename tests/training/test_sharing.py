@@ -1,4 +1,4 @@
-"""What runs share is what each would compute: un-augmented features of one trunk, never augmented views."""
+"""What runs share is what each would compute: what one trunk makes of the images and of their views."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.models.tiny import ATTO, encoder
 CONFIG = FinetuneConfig(schedule="32x1", batch_size=16, views=2, device="cpu", precision="fp32")
 
 
-def test_features_of_one_trunk_are_made_once_and_views_for_every_seed(
+def test_features_and_views_of_one_trunk_are_made_once_for_all_seeds(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table, split = prepare(str(write_synthetic(tmp_path / "lesions", n_lesions=42, seed=5)), split_seed=0)
     shared, seen, original = Shared(table), [0], Encoder.trunk
@@ -39,15 +39,17 @@ def test_features_of_one_trunk_are_made_once_and_views_for_every_seed(
 
     extras = Extras(shared=shared)
     first, all_images = started(0, 0, extras)
-    second, only_views = started(1, 0, extras)
+    second, nothing = started(1, 0, extras)
     other, anew = started(1, 1, extras)
     alone, _ = started(1, 0, None)
     views = 2 * len(first.train_rows)
-    assert (all_images, only_views, anew) == (views + len(first.plain[1]) + len(first.val[1]), views, all_images)
-    assert not torch.equal(first.views, second.views), "views depend on the seed"
+    assert (all_images, nothing, anew) == (views + len(first.plain[1]) + len(first.val[1]), 0, all_images)
+    assert first.views.shape[:2] == (2, len(first.train_rows))
+    assert not torch.equal(first.views[0], first.views[1]), "views differ"
     for a, b in ((second.views, alone.views), (second.plain[0], alone.plain[0]), (second.val[0], alone.val[0])):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
     assert not torch.equal(other.val[0], second.val[0]), "another trunk"
+    assert not torch.equal(other.views, second.views)
     assert len(shared._features) == KEPT_FEATURES
 
 
