@@ -305,9 +305,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
     "study": {
         "gpu": Preset(config=FinetuneConfig(schedule="224x50"),
                       expects="50 epochs at 224 px for every arm and seed; for a GPU."),
-        "laptop": Preset(config=FinetuneConfig(schedule="128x30", views=6),
-                         expects="30 epochs at 128 px, of 6 views, for every arm and seed; a run takes 14 minutes on "
-                         "2 CPU cores with fast bf16 for 6,000 images, one of `scratch` far longer."),
+        "laptop": Preset(config=FinetuneConfig(schedule="64x30", views=16, stage_lr=5e-4),
+                         expects="30 epochs at 64 px, of 16 views, for every arm and seed; HOURS"),
         "paper": Preset(config=FinetuneConfig(), expects="50 epochs at 224 px for every arm and seed; on a GPU."),
         "quick": Preset(config=FinetuneConfig(schedule="64x30"), expects="30 epochs at 64 px for every arm and seed; "
                         "a run takes some 15 minutes on 2 CPU cores for 6,000 images, one of `scratch` far longer."),

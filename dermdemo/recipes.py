@@ -20,7 +20,7 @@ RECIPES: dict[Recipe, str] = {
     "gpu": "Stage I 270 epochs at 128 px and 30 at 224 px, stand-in 30 epochs at 32 px and 30 at 64 px, arms 50 "
            "epochs at 224 px. Sources of fewer pixels, as a 200 x 150 px copy of HAM10000, are upsampled.",
     "laptop": "Stage I 40 epochs at 64 px and 8 at 128 px, stand-in 12 epochs at 32 px and 3 at 64 px, arms 30 "
-              "epochs at 128 px.",
+              "epochs at 128 px, in the study over seeds at 64 px.",
 }
 State = Literal["done", "begun", "to do"]
 Call = Callable[[Sequence[str]], int]

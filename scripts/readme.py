@@ -1,4 +1,4 @@
-"""Write the results block of README.md from the shipped checkpoints: `python -m scripts.readme [--check]`."""
+"""Write what README.md says of shipped checkpoints and of the study: `python -m scripts.readme [--check]`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import re
 import sys
 from pathlib import Path
 
+from dermdemo.evaluation.seeds import claim
+from dermdemo.evaluation.seeds.facts import StudyFacts, facts_from_json
+from dermdemo.evaluation.seeds.gaps import LAST, MATCHED
+from dermdemo.evaluation.seeds.page import figure, grid
+from dermdemo.evaluation.seeds.report import FACTS_FILE, TABLE_FILE
+from dermdemo.evaluation.seeds.table import Table, from_csv, versus
+from dermdemo.evaluation.seeds.unseen import REFERENCES
 from dermdemo.models.card import verdict
 from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, load_meta
 from dermdemo.models.stored_figures import read_reconstruction
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- /results -->)", re.S)
+STUDY = ROOT / "docs" / "study"
 FIGURES = ("balanced_accuracy", "macro_auc", "accuracy", "malignant_auc")
 
 
@@ -65,9 +72,33 @@ def _provenance(name: str, meta: CheckpointMeta) -> str:
     return text + "."
 
 
-def updated(text: str, block: str) -> str:
-    """`text` with its results block replaced."""
-    return BLOCK.sub(lambda m: f"{m[1]}{block}{m[2]}", text)
+def load_page(folder: Path) -> tuple[Table, StudyFacts]:
+    """Table and facts that the page of a study is written from. Raises DataError if one is damaged."""
+    texts = [(folder / name).read_text(encoding="utf-8") for name in (TABLE_FILE, FACTS_FILE)]
+    return from_csv(texts[0], f"'{folder}'"), facts_from_json(texts[1], f"'{folder}'")
+
+
+def study(table: Table, facts: StudyFacts) -> str:
+    """Markdown: means over seeds of every arm, and what they say about the claim."""
+    columns = (("test", "balanced_accuracy", "all"), ("test", "macro_auc", "all"), ("train", "accuracy", LAST),
+               ("train-val", "loss_gap", LAST), ("train-val", "loss_gap", MATCHED))
+    names = [*facts.arms, *(versus(claim.CLAIMED, other) for other in REFERENCES if other in facts.arms)]
+    rows = [(f"`{name}`" if name in facts.arms else name.replace(" - ", " minus "),
+             *(figure(table.find(name, *c), signed=c[0] == "train-val" or name not in facts.arms) for c in columns))
+            for name in names]
+    head = ("arm", "balanced accuracy", "macro AUC", "training accuracy, last epoch", "loss gap, last epoch",
+            "loss gap at equal training accuracy")
+    said = [*claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
+    models = len(facts.models)
+    return "\n".join([
+        f"Means of {len(facts.seeds)} seeds ({models} models, schedule {facts.config['schedule']}, stage learning "
+        f"rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test read once per model. The "
+        "whole [page](docs/study.md) has every figure.", "", *grid(head, rows), "", *(f"- {s}" for s in said), ""])
+
+
+def updated(text: str, block: str, name: str = "results") -> str:
+    """`text` with the block of that name replaced."""
+    return re.sub(rf"(<!-- {name}:.*?-->\n).*?(<!-- /{name} -->)", lambda m: f"{m[1]}{block}{m[2]}", text, flags=re.S)
 
 
 def main() -> int:
@@ -75,6 +106,7 @@ def main() -> int:
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     new = updated(text, results(shipped(ROOT / "checkpoints")))
+    new = updated(new, study(*load_page(STUDY)), "study")
     if "--check" in sys.argv[1:]:
         return int(new != text)
     path.write_text(new, encoding="utf-8")

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dermdemo.evaluation.seeds.report import report
+from dermdemo.evaluation.seeds.sampling import Resampling
 from dermdemo.evaluation.study_record import STUDY_FILE, load_study
 from dermdemo.models.card import CARD_FILE, render_card
-from scripts.readme import ROOT, results, shipped, updated
+from scripts.readme import ROOT, STUDY, load_page, results, shipped, study, updated
 
 METAS = shipped(ROOT / "checkpoints")
 
@@ -16,6 +18,18 @@ METAS = shipped(ROOT / "checkpoints")
 def test_the_results_in_the_readme_are_those_of_the_checkpoints() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert updated(text, results(METAS)) == text, "run `python -m scripts.readme`"
+
+
+def test_what_the_readme_says_of_the_study_is_what_its_table_says() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = study(*load_page(STUDY))
+    assert block in text and updated(text, block, "study") == text, "run `python -m scripts.readme`"
+
+
+def test_the_page_of_the_study_is_what_the_shipped_table_gives(tmp_path: Path) -> None:
+    made = report(STUDY, tmp_path / "study.md", Resampling())
+    assert made.read_text(encoding="utf-8") == STUDY.with_suffix(".md").read_text(encoding="utf-8")
+    assert {p.name for p in made.with_suffix("").iterdir()} == {p.name for p in STUDY.iterdir()}
 
 
 @pytest.mark.parametrize("name", METAS)

@@ -10,9 +10,10 @@ def limits(facts: StudyFacts) -> list[str]:
     """What the figures do not say."""
     n = len(facts.seeds)
     points = [
-        "Every pretrained arm starts from one encoder: seeds vary the head's initialisation, the order of the data, "
-        "the augmentation and, for the untrained arms, the encoder. How much another pretraining run would change is "
-        "not in the intervals. Test lesions are the same for all seeds.",
+        "Every pretrained arm starts from one encoder: seeds vary the head's initialisation, dropout, the order of "
+        "the data, which augmentation view a step takes and, for the untrained arms, the encoder. How much another "
+        "pretraining run or another draw of views would change is not in the intervals. Test lesions are the same "
+        "for all seeds.",
         "Few seeds are a small sample: the part of the intervals that comes from them is rather too narrow."
         if n > 1 else "With a single seed, chance in training is not in the intervals at all.",
         "All arms have the same split, head, augmentation, schedule and settings; none was tuned by itself, and what "

@@ -44,6 +44,7 @@ class Canned:
     who: str = "Ada"
     token: str = "token-1"
     logged_in: bool = True
+    ends_at: str = ""  # path of the request at which the session is found to have ended
     away: bool = False
     locked: bool = False
     idle: int = 1800
@@ -102,6 +103,8 @@ def _refusal(canned: Canned, request: Request) -> Response | None:
     """Away, without a session, without the token, or refused by the test."""
     if canned.away:
         return Response(status_code=503)
+    if canned.ends_at and request.url.path == API + canned.ends_at:
+        canned.logged_in, canned.ends_at = False, ""
     if not canned.logged_in or request.cookies.get(COOKIE) != canned.token:
         return JSONResponse({"error": "Your session has ended."}, 401)
     if request.method == "POST" and request.headers.get("x-csrf-token") != canned.token:

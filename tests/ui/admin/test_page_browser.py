@@ -68,7 +68,7 @@ def test_an_ended_session_is_renewed_without_losing_what_was_typed(browser: Any,
 def test_somebody_else_who_logs_in_does_not_finish_what_was_begun(browser: Any, canned: Canned) -> None:
     with admin(browser, canned, "/jobs/0002") as page:
         page.click("text=Cancel and discard")
-        canned.logged_in = False
+        canned.ends_at = "/jobs/0002/cancel"
         page.click("text=Discard the job")
         page.wait_for_selector("text=You were logged out")
         page.fill("#login-name", "Ben")
