@@ -211,13 +211,13 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
     log.write(events.Started(stage=task.stage, config=config.to_dict(), data=task.data_summary(),
                              device=hardware(fabric.device), versions=versions(), resumed_from=state.epoch))
     size = config.phase_of(max(state.epoch, 1)).size
-    task.start_phase(size)
+    _start_phase(task, size, state)
     if state.epoch == 0 and not state.history:
         _record(task, model, state, log, _epoch_zero(task, model, config, size))
     for epoch in range(state.epoch + 1, config.epochs + 1):
         if config.phase_of(epoch).size != size:
             size = config.phase_of(epoch).size
-            task.start_phase(size)
+            _start_phase(task, size, state)
         record = train_epoch(task, model, optimizer, config, fabric, epoch, size)
         state.seconds += record.seconds
         _record(task, model, state, log, record)
@@ -236,6 +236,13 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
             break
     _log_end(log, config, state, patience=early_stopping)
     return state
+
+
+def _start_phase(task: Task, size: int, state: RunState) -> None:
+    """Decoding, and what a frozen part makes of every view, are time spent on the run too."""
+    began = time.perf_counter()
+    task.start_phase(size)
+    state.seconds += time.perf_counter() - began
 
 
 def _log_end(log: events.EventLog, config: RunConfig, state: RunState, patience: int = 0) -> None:

@@ -115,6 +115,20 @@ def test_a_run_leaves_events_grids_and_a_loadable_checkpoint(lesions: Path, tmp_
     assert (folder / "MODEL_CARD.md").read_text().startswith("# run")
 
 
+def test_preparing_the_images_is_time_spent(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepared, waited = PretrainTask.start_phase, 0.3
+
+    def slow(self: PretrainTask, size: int) -> None:
+        time.sleep(waited)
+        prepared(self, size)
+
+    monkeypatch.setattr(PretrainTask, "start_phase", slow)
+    run_pretrain(request(lesions, tmp_path), config(schedule="32x1,64x1"))
+    finished = next(e for e in read_events(tmp_path / "run") if e["kind"] == "finished")
+    trained = sum(e["seconds"] for e in epochs(tmp_path / "run") if e["epoch"] > 0)
+    assert finished["seconds"] >= trained + 2 * waited
+
+
 def test_training_lowers_the_reconstruction_error(lesions: Path, tmp_path: Path) -> None:
     run_pretrain(request(lesions, tmp_path), config(schedule="32x8", ae=True))
     records = epochs(tmp_path / "run")
