@@ -89,11 +89,12 @@ def study(table: Table, facts: StudyFacts) -> str:
     head = ("arm", "balanced accuracy", "macro AUC", "training accuracy, last epoch", "loss gap, last epoch",
             "loss gap at equal training accuracy")
     said = [*claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
-    models = len(facts.models)
+    left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
     return "\n".join([
-        f"Means of {len(facts.seeds)} seeds ({models} models, schedule {facts.config['schedule']}, stage learning "
-        f"rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test read once per model. The "
-        "whole [page](docs/study.md) has every figure.", "", *grid(head, rows), "", *(f"- {s}" for s in said), ""])
+        f"Means of {len(facts.finished_seeds)} seeds ({len(facts.models)} models, schedule {facts.config['schedule']}, "
+        f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test read once per "
+        "model. The whole [page](docs/study.md) has every figure.", "", *grid(head, rows), "",
+        *(f"- {s}" for s in (*said, *left)), ""])
 
 
 def updated(text: str, block: str, name: str = "results") -> str:

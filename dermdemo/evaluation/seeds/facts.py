@@ -69,6 +69,11 @@ class StudyFacts:
         return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
 
     @property
+    def finished_seeds(self) -> tuple[int, ...]:
+        """Seeds with a finished model: what the figures rest on, where others are to come."""
+        return tuple(sorted({m.seed for m in self.models}))
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """The arms that were trained by Stage II."""
         return tuple(a for a in self.arms if a != PIXELS)

@@ -59,7 +59,7 @@ def _name(metric: str) -> str:
 
 
 def _head(table: Table, facts: StudyFacts, assets: str) -> list[str]:
-    n, most = len(facts.seeds), max((m.readings for m in facts.models), default=0)
+    n, most = len(facts.finished_seeds), max((m.readings for m in facts.models), default=0)
     read = "read once per model" if most <= 1 else f"read up to {most} times per model"
     test = next((r for r in table.rows if r.split == "test" and r.metric == "accuracy"), None)
     images = f"{test.n_images} images of {test.n_lesions} lesions" if test else "no image"

@@ -8,7 +8,7 @@ from dermdemo.evaluation.seeds.variants import PIXELS
 
 def limits(facts: StudyFacts) -> list[str]:
     """What the figures do not say."""
-    n = len(facts.seeds)
+    n = len(facts.finished_seeds)
     points = [
         "Every pretrained arm starts from one encoder: seeds vary the head's initialisation, dropout, the order of "
         "the data, which augmentation view a step takes and, for the untrained arms, the encoder. How much another "

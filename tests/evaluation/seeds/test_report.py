@@ -100,6 +100,15 @@ def test_unfinished_runs_and_further_readings_are_told() -> None:
     assert "Not finished, and not in any figure: random-s1, random-s2." in text and "up to 3 times" in text
 
 
+def test_seeds_that_are_to_come_are_not_counted() -> None:
+    study = make_study({"vae": ARMS["vae"]})
+    planned = dataclasses.replace(study, settings=dataclasses.replace(study.settings, seeds=(0, 1, 2, 3, 4)))
+    rows, facts = aggregate(planned, HOW)
+    text = render(Table(tuple(rows)), facts, "study")
+    assert "# The study with 3 seeds\n" in text and "over lesions and 3 seeds" in text
+    assert "not in any figure: vae-s3, vae-s4." in text
+
+
 def test_facts_survive_their_file_and_name_no_folder(gathered: tuple[list[Row], StudyFacts]) -> None:
     _, facts = gathered
     assert facts_from_json(facts.to_json(), "here") == facts
