@@ -92,8 +92,9 @@ def study(table: Table, facts: StudyFacts) -> str:
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
     return "\n".join([
         f"Means of {len(facts.finished_seeds)} seeds ({len(facts.models)} models, schedule "
-        f"{facts.config['schedule']}, stage learning rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test read once per "
-        "model. The whole [page](docs/study.md) has every figure.", "", *grid(head, rows), "",
+        f"{facts.config['schedule']}, stage learning rate {facts.config['stage_lr']}), 95 % intervals over "
+        "lesions and seeds, test read once per model. The whole [page](docs/study.md) has every figure.",
+        "", *grid(head, rows), "",
         *(f"- {s}" for s in (*said, *left)), ""])
 
 
