@@ -16,6 +16,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 MARKS = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")]
 # Tabs that do not fit have been moved to the menu.
 SETTLED = "(row => row && row.scrollWidth <= row.clientWidth + 1)(document.querySelector('#dd-tabs [role=tablist]'))"
+STILL = {"reduced_motion": "reduce"}  # what turns while it waits is drawn by the processor, of which there is little
 WAIT = 90_000  # ms: a loaded machine is no failure
 
 
@@ -33,7 +34,7 @@ def chromium() -> Iterator[Any]:
 @contextmanager
 def visitor(browser: Any, *, width: int = 1280, height: int = 900, **options: Any) -> Iterator[Any]:
     """A fresh visitor; requests that leave this machine and script errors fail the test."""
-    context = browser.new_context(viewport={"width": width, "height": height}, **options)
+    context = browser.new_context(viewport={"width": width, "height": height}, **(STILL | options))
     context.set_default_timeout(WAIT)
     opened, strangers, errors = context.new_page(), [], []
     local = ("127.0.0.1", "localhost", None)

@@ -21,7 +21,7 @@ from dermdemo.data.synthetic import synthetic_lesion
 from dermdemo.ui import text
 from dermdemo.ui.examples import list_examples
 from tests.data.test_archives import packed
-from tests.ui.chromium import CHROMIUM, FLAGS, MARKS, WAIT, chromium, open_tab, upload, visitor
+from tests.ui.chromium import CHROMIUM, FLAGS, MARKS, STILL, WAIT, chromium, open_tab, upload, visitor
 from tests.ui.conftest import jpeg, start
 
 VISITORS = 16
@@ -37,7 +37,7 @@ def test_sixteen_visitors_at_once_all_get_their_own_answer(app: str) -> None:
     from playwright.async_api import async_playwright
 
     async def visit(browser: Any, k: int) -> str:
-        context = await browser.new_context()
+        context = await browser.new_context(**STILL)
         context.set_default_timeout(2 * WAIT)
         page = await context.new_page()
         await page.goto(app)
