@@ -18,7 +18,8 @@ from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, load_meta
 from dermdemo.models.stored_figures import read_reconstruction
 
 ROOT = Path(__file__).resolve().parent.parent
-STUDY = ROOT / "docs" / "study"
+STUDY = ROOT / "docs" / "study"  # table, facts and figures of docs/study.md
+RECORDS = ROOT / "assets" / "study"  # what its runs left behind, without weights
 FIGURES = ("balanced_accuracy", "macro_auc", "accuracy", "malignant_auc")
 
 
@@ -90,11 +91,11 @@ def study(table: Table, facts: StudyFacts) -> str:
             "loss gap at equal training accuracy")
     said = [*claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
+    n = len(facts.finished_seeds)
     return "\n".join([
-        f"Means of {len(facts.finished_seeds)} seeds ({len(facts.models)} models, schedule "
-        f"{facts.config['schedule']}, stage learning rate {facts.config['stage_lr']}), 95 % intervals over "
-        "lesions and seeds, test read once per model. The whole [page](docs/study.md) has every figure.",
-        "", *grid(head, rows), "",
+        f"Means of {n} seed{'s' if n != 1 else ''} ({len(facts.models)} models, schedule {facts.config['schedule']}, "
+        f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test read once per "
+        "model. The whole [page](docs/study.md) has every figure.", "", *grid(head, rows), "",
         *(f"- {s}" for s in (*said, *left)), ""])
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from dermdemo.evaluation.seeds.report import report
+from dermdemo.evaluation.seeds.report import aggregate, report
+from dermdemo.evaluation.seeds.runs import load_study_runs
 from dermdemo.evaluation.seeds.sampling import Resampling
+from dermdemo.evaluation.seeds.table import from_csv, to_csv
 from dermdemo.evaluation.study_record import STUDY_FILE, load_study
 from dermdemo.models.card import CARD_FILE, render_card
-from scripts.readme import ROOT, STUDY, load_page, results, shipped, study, updated
+from scripts.readme import RECORDS, ROOT, STUDY, load_page, results, shipped, study, updated
 
 METAS = shipped(ROOT / "checkpoints")
 
@@ -30,6 +33,16 @@ def test_the_page_of_the_study_is_what_the_shipped_table_gives(tmp_path: Path) -
     made = report(STUDY, tmp_path / "study.md", Resampling())
     assert made.read_text(encoding="utf-8") == STUDY.with_suffix(".md").read_text(encoding="utf-8")
     assert {p.name for p in made.with_suffix("").iterdir()} == {p.name for p in STUDY.iterdir()}
+
+
+def test_the_table_of_the_study_is_what_the_shipped_runs_give() -> None:
+    rows, facts = aggregate(load_study_runs(RECORDS), Resampling(n_resamples=10))
+    table, shipped_facts = load_page(STUDY)
+    assert (facts.models, facts.missing, facts.config) == (
+        shipped_facts.models, shipped_facts.missing, shipped_facts.config)
+    made, there = ({dataclasses.replace(r, value=None, low=None, high=None): r.value for r in found}
+                   for found in (from_csv(to_csv(rows)).rows, table.rows))
+    assert made == pytest.approx(there, rel=1e-4, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("name", METAS)
