@@ -9,7 +9,7 @@ from pathlib import Path
 from dermdemo.evaluation.seeds import claim
 from dermdemo.evaluation.seeds.facts import StudyFacts, facts_from_json
 from dermdemo.evaluation.seeds.gaps import LAST, MATCHED
-from dermdemo.evaluation.seeds.page import figure, grid
+from dermdemo.evaluation.seeds.page import figure, grid, stand_in
 from dermdemo.evaluation.seeds.report import FACTS_FILE, TABLE_FILE
 from dermdemo.evaluation.seeds.table import Table, from_csv, versus
 from dermdemo.evaluation.seeds.unseen import REFERENCES
@@ -89,7 +89,7 @@ def study(table: Table, facts: StudyFacts) -> str:
             for name in names]
     head = ("arm", "balanced accuracy", "macro AUC", "training accuracy, last epoch", "loss gap, last epoch",
             "loss gap at equal training accuracy")
-    said = [*claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
+    said = [*(s for s in stand_in(facts) if s), *claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
     n = len(facts.finished_seeds)
     return "\n".join([

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import re
 import time
@@ -24,7 +25,7 @@ from tests.data.test_archives import packed
 from tests.ui.chromium import CHROMIUM, FLAGS, MARKS, STILL, WAIT, chromium, open_tab, upload, visitor
 from tests.ui.conftest import jpeg, start
 
-VISITORS = 16
+VISITORS, BROWSERS = 16, 4
 PIXELS = b"PIXELMARKER-4711-of-a-patient--!"  # 33 bytes are 11 pixels; the last byte is padded below
 EXIF, NAME = "EXIFMARKER-4711", "NAMEMARKER-4711"
 GRACE = 2
@@ -32,33 +33,53 @@ GRACE = 2
 pytestmark = MARKS
 
 
+def picture(k: int) -> bytes:
+    return jpeg("nv" if k % 2 else "mel", 100 + k)
+
+
+async def ask(client: httpx.AsyncClient, k: int) -> dict[str, Any]:
+    """What the API says of a visitor's picture."""
+    sent = await client.post("/gradio_api/upload", files={"files": ("lesion.jpg", picture(k))})
+    asked = {"data": [{"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}]}
+    event = (await client.post("/gradio_api/call/analyse", json=asked)).json()["event_id"]
+    answer = (await client.get(f"/gradio_api/call/analyse/{event}")).text
+    return dict(json.loads(answer.partition("event: complete\ndata: ")[2].splitlines()[0])[0]["arms"])
+
+
+async def look(browser: Any, app: str, k: int) -> str:
+    """The reconstruction that a visitor's page shows."""
+    context = await browser.new_context(**STILL)
+    context.set_default_timeout(2 * WAIT)
+    page = await context.new_page()
+    await page.goto(app)
+    await page.get_by_text(text.EMPTY_TITLE).wait_for()
+    await page.locator("#dd-upload input[type=file]").first.set_input_files(
+        {"name": "lesion.jpg", "mimeType": "image/jpeg", "buffer": picture(k)})
+    await page.wait_for_selector("#dd-result .dd-verdict, #dd-result .dd-failure")
+    said = str(await page.locator("#dd-result img").first.get_attribute("src"))
+    assert await page.locator(".dd-failure, .toast-body.error").count() == 0
+    await context.close()
+    return said
+
+
 @pytest.mark.slow
 def test_sixteen_visitors_at_once_all_get_their_own_answer(app: str) -> None:
+    """Some look at the page, the others ask by program; what these are told in the crowd they are told alone."""
     from playwright.async_api import async_playwright
 
-    async def visit(browser: Any, k: int) -> str:
-        context = await browser.new_context(**STILL)
-        context.set_default_timeout(2 * WAIT)
-        page = await context.new_page()
-        await page.goto(app)
-        await page.get_by_text(text.EMPTY_TITLE).wait_for()
-        await page.locator("#dd-upload input[type=file]").first.set_input_files(
-            {"name": "lesion.jpg", "mimeType": "image/jpeg", "buffer": jpeg("nv" if k % 2 else "mel", 100 + k)})
-        await page.wait_for_selector("#dd-result .dd-verdict, #dd-result .dd-failure")
-        said = str(await page.locator("#dd-result img").first.get_attribute("src"))
-        assert await page.locator(".dd-failure, .toast-body.error").count() == 0
-        await context.close()
-        return said
-
-    async def everyone() -> list[str]:
-        async with async_playwright() as driver:
+    async def everyone() -> tuple[list[str], list[dict[str, Any]], list[dict[str, Any]]]:
+        async with (async_playwright() as driver, httpx.AsyncClient(base_url=app, timeout=2 * WAIT / 1000) as client):
             browser = await driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-            answers = await asyncio.gather(*(visit(browser, k) for k in range(VISITORS)))
+            looks = [look(browser, app, k) for k in range(BROWSERS)]
+            asks = [ask(client, k) for k in range(BROWSERS, VISITORS)]
+            answers = await asyncio.gather(*looks, *asks)
             await browser.close()
-        return list(answers)
+            alone = [await ask(client, k) for k in range(BROWSERS, VISITORS)]
+        return answers[:BROWSERS], answers[BROWSERS:], alone
 
-    answers = asyncio.run(everyone())
-    assert len(set(answers)) == VISITORS
+    seen, told, alone = asyncio.run(everyone())
+    assert len(set(seen)) == BROWSERS
+    assert told == alone and len({json.dumps(t) for t in told}) == VISITORS - BROWSERS
 
 
 def marked_bmp() -> bytes:

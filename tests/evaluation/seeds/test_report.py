@@ -100,6 +100,16 @@ def test_unfinished_runs_and_further_readings_are_told() -> None:
     assert "Not finished, and not in any figure: random-s1, random-s2." in text and "up to 3 times" in text
 
 
+def test_a_stand_in_is_called_one() -> None:
+    rows, facts = aggregate(make_study({"vae": ARMS["vae"], "imagenet": ARMS["imagenet"]}), HOW)
+    table = Table(tuple(rows))
+    models = tuple(dataclasses.replace(m, origin="supervised stand-in: made here; not ImageNet-1k weights")
+                   if m.arm == "imagenet" else m for m in facts.models)
+    said = "starts from a stand-in"
+    assert said in render(table, dataclasses.replace(facts, models=models), "study")
+    assert said not in render(table, facts, "study")
+
+
 def test_seeds_that_are_to_come_are_not_counted() -> None:
     study = make_study({"vae": ARMS["vae"]})
     planned = dataclasses.replace(study, settings=dataclasses.replace(study.settings, seeds=(0, 1, 2, 3, 4)))
