@@ -91,8 +91,8 @@ def stand_in(facts: StudyFacts) -> list[str]:
     """A sentence where the arm on natural images does not start from the weights that the paper used."""
     if not any(m.arm == AGAINST and NOT_THE_PAPERS in m.origin for m in facts.models):
         return []
-    return ["", f"The natural-image arm here (`{AGAINST}`) starts from a stand-in, pretrained on far fewer images than "
-            "the paper's ImageNet-1k weights: what those would do, our data do not say."]
+    return ["", f"The natural-image arm here (`{AGAINST}`) starts from a stand-in, pretrained on far fewer images "
+            "than the paper's ImageNet-1k weights: what those would do, our data do not say."]
 
 
 def _paper(table: Table) -> list[str]:
