@@ -307,8 +307,8 @@ PRESETS: dict[str, dict[str, Preset]] = {
                       expects="50 epochs at 224 px for every arm and seed; for a GPU."),
         "laptop": Preset(config=FinetuneConfig(schedule="64x30", views=16, stage_lr=5e-4),
                          expects="30 epochs at 64 px, of 16 views, for every arm and seed; on a CPU core "
-                         "without fast bf16 24 minutes a run, and 20 once for the views of an arm, for 6,000 images; "
-                         "`scratch` takes far longer, `random` needs its views for every seed."),
+                         "without fast bf16 24 to 28 minutes a run, and 20 once for the views of an arm, for 6,000 "
+                         "images; `scratch` takes far longer, `random` needs its views for every seed."),
         "paper": Preset(config=FinetuneConfig(), expects="50 epochs at 224 px for every arm and seed; on a GPU."),
         "quick": Preset(config=FinetuneConfig(schedule="64x30"), expects="30 epochs at 64 px for every arm and seed; "
                         "a run takes some 15 minutes on 2 CPU cores for 6,000 images, one of `scratch` far longer."),
