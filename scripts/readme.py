@@ -89,7 +89,7 @@ def study(table: Table, facts: StudyFacts) -> str:
             for name in names]
     head = ("arm", "balanced accuracy", "macro AUC", "training accuracy, last epoch", "loss gap, last epoch",
             "loss gap at equal training accuracy")
-    said = [*(s for s in stand_in(facts) if s), *claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
+    said = [*stand_in(facts), *claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
     n = len(facts.finished_seeds)
     return "\n".join([

@@ -21,6 +21,6 @@ pytest_plugins = ("tests.sets",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests first: of two processes neither is then left alone with them at the end."""
+    """Files with long tests first: no process is then left alone with them at the end."""
     long = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in long)

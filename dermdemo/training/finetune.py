@@ -81,7 +81,7 @@ class FinetuneTask(PixelTask):
         self.module.eval()
         self.store = self._pixels(self.train_rows, spec)
         if self.caches:
-            self.views = self._frozen_output("views", self.train_rows, spec, self._augmented_features)
+            self.views = self._frozen_output(self.config.views, self.train_rows, spec, self._augmented_features)
         order = torch.randperm(len(self.train_rows), generator=generator("train-eval", 0))
         measured = sorted(order[:self.config.train_eval_limit].tolist())
         plain = [self.train_rows[k] for k in measured]
@@ -102,17 +102,19 @@ class FinetuneTask(PixelTask):
 
     def _plain_features(self, rows: list[int], spec: InputSpec) -> tuple[Tensor, Tensor]:
         """Un-augmented output of the frozen part, and labels."""
-        features = self._frozen_output("plain", rows, spec, lambda: self._features(self._pixels(rows, spec)))
+        features = self._frozen_output(0, rows, spec, lambda: self._features(self._pixels(rows, spec)))
         return features, self.labels[rows]
 
-    def _frozen_output(self, kind: str, rows: list[int], spec: InputSpec, make: Callable[[], Tensor]) -> Tensor:
-        """What `make` returns; of the seed it knows only by rows and weights, so runs of one trunk may share it."""
+    def _frozen_output(self, views: int, rows: list[int], spec: InputSpec, make: Callable[[], Tensor]) -> Tensor:
+        """What `make` returns of so many views (0: of plain images), from another run of this trunk if it is there.
+
+        Of the seed it knows only by rows and weights.
+        """
         shared = self.extras.shared
         if shared is None:
             return make()
         where = f"{self.fabric.device.type}/{self.config.precision}"
-        views = self.config.views if kind == "views" else 0
-        return shared.features((kind, views, tuple(rows), spec, frozen_hash(self.module), where), make)
+        return shared.features((views, tuple(rows), spec, frozen_hash(self.module), where), make)
 
     def _augmented_features(self) -> Tensor:
         """Output of the frozen part for every view of every training image: views x images x ..., fp16."""

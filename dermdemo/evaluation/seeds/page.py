@@ -19,6 +19,8 @@ from dermdemo.evaluation.seeds.unseen import REFERENCES, SHARE
 TEST_METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc", "accuracy", "macro_f1", "mcc")
 PROBABILITY_METRICS = ("nll", "brier", "ece", "classwise_ece")
 NOT_THE_PAPERS = "not ImageNet-1k weights"  # in the origin of a stand-in
+CLAIM = ("The claim: an encoder pretrained as a VAE on lesions, without labels, overfits less than one pretrained on "
+         "natural images, with labels.")
 FIGURES = {
     "curves.png": "Loss and accuracy of each arm, train dashed and validation solid: mean over seeds, band from "
                   "lowest to highest seed.",
@@ -79,8 +81,7 @@ def _verdict(table: Table, facts: StudyFacts) -> list[str]:
     rows = [(a.question, a.answer, figure(a.row, signed=True)) for a in claim.answers(table)]
     found = [*claim.conclusion(table), *claim.constant(table, tuple(facts.arms))]
     return ["## What our data say about the claim", "",
-            "The claim: an encoder pretrained as a VAE on lesions, without labels, overfits less than one pretrained "
-            "on natural images, with labels.", *stand_in(facts), "",
+            " ".join([CLAIM, *stand_in(facts)]), "",
             *(f"- {s}" for s in (*found, *claim.controls(table, tuple(facts.arms)))), "",
             *grid((f"`{CLAIMED}` against `{AGAINST}`", "answer", f"{CLAIMED} minus {AGAINST}"), rows), "",
             "An answer needs an interval that leaves 0 out. The intervals are not corrected for their number: of 20 "
@@ -88,11 +89,11 @@ def _verdict(table: Table, facts: StudyFacts) -> list[str]:
 
 
 def stand_in(facts: StudyFacts) -> list[str]:
-    """A sentence where the arm on natural images does not start from the weights that the paper used."""
+    """A sentence where the arm on natural images does not start from weights such as the paper used."""
     if not any(m.arm == AGAINST and NOT_THE_PAPERS in m.origin for m in facts.models):
         return []
-    return ["", f"The natural-image arm here (`{AGAINST}`) starts from a stand-in, pretrained on far fewer images "
-            "than the paper's ImageNet-1k weights: what those would do, our data do not say."]
+    return [f"The natural-image arm here (`{AGAINST}`) starts from a stand-in, not from ImageNet-1k weights as the "
+            "paper's: what those would do, our data do not say."]
 
 
 def _paper(table: Table) -> list[str]:
