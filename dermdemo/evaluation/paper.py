@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CITATION = "Matas et al., arXiv 2505.16773"
+STAND_IN = "not ImageNet-1k weights"  # ends the origin of an encoder that stands in for theirs
 CAVEATS = (
     f"Paper columns: figures as published by {CITATION}, on its own data, split and image size; they are not "
     "reproduced here and not like for like.",

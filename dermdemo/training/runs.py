@@ -22,6 +22,7 @@ from dermdemo.data.readable import prepare
 from dermdemo.data.sources import LesionTable, load_source
 from dermdemo.data.splits import Split
 from dermdemo.errors import CheckpointError, ConfigError
+from dermdemo.evaluation.paper import STAND_IN
 from dermdemo.models.card import data_licence, write_card
 from dermdemo.models.checkpoint import (
     CheckpointMeta,
@@ -210,7 +211,7 @@ def run_supervised(request: RunRequest, config: SupervisedConfig) -> Path:
         how = (f"supervised stand-in: trained by this package on {len(task.train_rows)} images in "
                f"{len(table.classes)} classes of {table.name}")
         meta = CheckpointMeta(kind="encoder", encoder=config.encoder, origin=f"supervised:{table.name}",
-                              origin_text=_origin(how, config, state, start) + "; not ImageNet-1k weights",
+                              origin_text=_origin(how, config, state, start) + f"; {STAND_IN}",
                               **_common(request, config, table, state, fabric, None, start))
         _export(request, meta, encoder_parts(task.module.encoder))
     fabric.barrier()

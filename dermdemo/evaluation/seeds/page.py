@@ -18,7 +18,6 @@ from dermdemo.evaluation.seeds.unseen import REFERENCES, SHARE
 
 TEST_METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc", "accuracy", "macro_f1", "mcc")
 PROBABILITY_METRICS = ("nll", "brier", "ece", "classwise_ece")
-NOT_THE_PAPERS = "not ImageNet-1k weights"  # in the origin of a stand-in
 CLAIM = ("The claim: an encoder pretrained as a VAE on lesions, without labels, overfits less than one pretrained on "
          "natural images, with labels.")
 FIGURES = {
@@ -90,7 +89,7 @@ def _verdict(table: Table, facts: StudyFacts) -> list[str]:
 
 def stand_in(facts: StudyFacts) -> list[str]:
     """A sentence where the arm on natural images does not start from weights such as the paper used."""
-    if not any(m.arm == AGAINST and NOT_THE_PAPERS in m.origin for m in facts.models):
+    if not any(m.arm == AGAINST and paper.STAND_IN in m.origin for m in facts.models):
         return []
     return [f"The natural-image arm here (`{AGAINST}`) starts from a stand-in, not from ImageNet-1k weights as the "
             "paper's: what those would do, our data do not say."]
