@@ -50,6 +50,9 @@ class Study:
     """Train nothing: list what would be trained, and how long that takes going by finished runs."""
     report: Path | None = None
     """Train nothing: write table, figures and page from a study (or from a table and its facts) in this folder."""
+    records: Path | None = None
+    """Train nothing: add what the finished runs of the study in --out left, without weights, to this folder (about 1
+    MB a run): --report works with it, and a study goes on from it. Images are named by the ids of the data set."""
     page: Path | None = None
     """The page; table and figures go into the folder of its name beside it. By default study.md in the study."""
     resamples: int = 1000
@@ -58,6 +61,8 @@ class Study:
     def run(self) -> int:
         if self.report is not None:
             return self._report(self.report)
+        if self.records is not None:
+            return self._keep(self.records)
         if not self.source:
             raise ConfigError("Name the data set to train on, or a finished study with --report.")
         from dermdemo.training.study import run_study
@@ -78,6 +83,13 @@ class Study:
         return StudyRequest(source=self.source, root=self.out, store=self.store, arms=parse_arms(names),
                             seeds=self.seeds, config=self.config, weights=self.weights, encoder=self.encoder,
                             split_seed=self.split_seed)
+
+    def _keep(self, folder: Path) -> int:
+        from dermdemo.evaluation.seeds.records import keep_records
+
+        added = keep_records(self.out, folder)
+        print(f"{folder}: {', '.join(added) or 'nothing new'}")
+        return 0
 
     def _report(self, folder: Path) -> int:
         from dermdemo.evaluation.seeds.report import report

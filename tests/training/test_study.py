@@ -19,6 +19,7 @@ from dermdemo.evaluation.image_scores import read_scores
 from dermdemo.evaluation.predict import readings
 from dermdemo.evaluation.seeds import reading as reading_module
 from dermdemo.evaluation.seeds.folder import RunPlace
+from dermdemo.evaluation.seeds.records import keep_records
 from dermdemo.evaluation.seeds.report import report
 from dermdemo.evaluation.seeds.runs import load_study_runs
 from dermdemo.evaluation.seeds.sampling import Resampling
@@ -248,3 +249,37 @@ def test_other_test_images_cannot_be_compared(whole: Path, tmp_path: Path) -> No
     (copy / "study.json").write_text(json.dumps({**settings, "split_hash": "0" * 64}))
     with pytest.raises(DataError, match="does not fit its checkpoint"):
         load_study_runs(copy)
+
+
+def test_records_stand_for_the_study_without_its_weights(
+        root: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept, how = tmp_path / "kept", Resampling(n_resamples=20)
+    assert main(["study", "--out", str(whole), "--records", str(kept)]) == 0
+    assert "vae-s0, vae-s1, imagenet-s0, imagenet-s1" in capsys.readouterr().out
+    suffixes = {p.suffix for p in kept.rglob("*") if p.is_file()}
+    assert suffixes == {".json", ".jsonl", ".npz"}
+    assert not [p for p in kept.rglob("*.json*") if str(root) in p.read_text()], "no folder of this machine is named"
+    pages = [report(folder, tmp_path / name / "study.md", how) for folder, name in ((whole, "a"), (kept, "b"))]
+    assert pages[0].read_text() == pages[1].read_text()
+    went_on = request(root, "unused", say=lambda text: pytest.fail(text))
+    run_study(dataclasses.replace(went_on, root=kept))
+
+
+def test_records_grow_by_what_is_new_and_lose_nothing(root: Path, whole: Path, tmp_path: Path) -> None:
+    half, kept = tmp_path / "half", tmp_path / "kept"
+    shutil.copytree(whole, half)
+    (half / "runs" / "imagenet-s1" / "test.json").unlink()
+    assert keep_records(half, kept) == ("vae-s0", "vae-s1", "imagenet-s0")
+    assert keep_records(whole, kept) == ("imagenet-s1",) and keep_records(half, kept) == ()
+    assert load_study_runs(kept).missing() == ()
+    path = half / "runs" / "vae-s0" / "test.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "readings": 2}))
+    with pytest.raises(DataError, match=r"another model of vae-s0.*Nothing was copied"):
+        keep_records(half, kept)
+    settings = json.loads((half / "study.json").read_text())
+    (half / "study.json").write_text(json.dumps({**settings, "config": {**settings["config"], "lr": "0.5"}}))
+    path.write_text((whole / "runs" / "vae-s0" / "test.json").read_text())
+    with pytest.raises(ConfigError, match="lr was"):
+        keep_records(half, kept)
+    with pytest.raises(DataError, match="holds no records"):
+        keep_records(whole, root / "lesions")

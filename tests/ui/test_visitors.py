@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,25 @@ def traces(folder: Path, chunks: dict[str, bytes]) -> list[str]:
     return found
 
 
+@contextlib.contextmanager
+def watched(folder: Path, chunks: dict[str, bytes]) -> Iterator[list[str]]:
+    """Search again and again while the block runs: an upload may be gone once its answer is there."""
+    found: list[str] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.05):
+            found.extend(traces(folder, chunks))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        watcher.join()
+
+
 @pytest.fixture
 def lonely(shared_store: Path, tmp_path: Path) -> Iterator[tuple[str, Path, Any]]:
     os.environ["DERMDEMO_UPLOAD_SECONDS"] = str(GRACE)
@@ -141,8 +161,9 @@ def test_nothing_of_an_upload_is_left_when_its_life_has_ended(lonely: tuple[str,
     with chromium() as browser, visitor(browser) as page:
         page.goto(address)
         page.get_by_text(text.EMPTY_TITLE).wait_for()
-        upload(page, bmp, f"{NAME}.bmp", "image/bmp")
-        assert traces(folder, chunks), "the search finds nothing even while the upload is there"
+        with watched(folder, chunks) as seen:
+            upload(page, bmp, f"{NAME}.bmp", "image/bmp")
+        assert seen, "the search finds nothing even while the upload is there"
         page.get_by_label("Clear").or_(page.get_by_label("Remove Image")).first.click()
         page.get_by_text(text.EMPTY_TITLE).wait_for()
         upload(page, photo, f"{NAME}.jpg")
