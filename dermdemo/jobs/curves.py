@@ -47,6 +47,7 @@ class Curves:
 
     Attributes:
         epochs: planned. `size`: of the last epoch. `images`: in train.
+        prepared: views that have gone through a frozen part before its epochs, and of how many.
         finished, failed: how it ended, if it did. `resumed`: epoch it last went on from, 0 for none.
         epoch: the last one trained; 0 before the first has ended.
         values: series -> epoch -> value. `kl`: epoch -> nats per dimension.
@@ -59,6 +60,7 @@ class Curves:
     images: int = 0
     schedule: str = ""
     resumed: int = 0
+    prepared: tuple[int, int] = (0, 0)
     finished: str = ""
     finished_epochs: int = 0
     failed: Warned | None = None
@@ -72,6 +74,8 @@ class Curves:
         kind = event.get("kind")
         if kind == "started":
             self._start(event)
+        elif kind == "prepared":
+            self.prepared = whole(event.get("done")) or 0, whole(event.get("total")) or 0
         elif kind == "epoch":
             self._epoch(event)
         elif kind == "warning":
@@ -90,7 +94,7 @@ class Curves:
         self.schedule = str(config.get("schedule") or "")
         self.images = whole(data.get("train_images")) or 0
         self.resumed = self.epoch = last = whole(event.get("resumed_from")) or 0
-        self.finished, self.finished_epochs, self.failed = "", 0, None
+        self.prepared, self.finished, self.finished_epochs, self.failed = (0, 0), "", 0, None
         self.warnings = [w for w in self.warnings if w.epoch <= last]
         self.values = {name: {e: v for e, v in at.items() if e <= last} for name, at in self.values.items()}
         self.kl = {e: v for e, v in self.kl.items() if e <= last}
@@ -100,7 +104,7 @@ class Curves:
         epoch = whole(event.get("epoch"))
         if epoch is None or epoch > MAX_EPOCHS:
             return
-        self.epoch = max(self.epoch, epoch)
+        self.epoch, self.prepared = max(self.epoch, epoch), (0, 0)
         self.epochs = whole(event.get("epochs")) or self.epochs
         self.size = whole(event.get("size")) or self.size
         for name in SERIES.get(self.stage, (*PRETRAIN, *TRAIN)):

@@ -47,6 +47,7 @@ class Run:
     """One training run; series and grids as they are so far.
 
     Attributes:
+        prepared: views that a frozen part has been given before the epochs to come, and of how many; (0, 0) for none.
         finished: how it ended, None before. `eta_seconds`: of this run alone.
         series: name -> (epoch, value). `kl_per_dim`: (epoch, nats of each dimension) of a few epochs.
         grids: epochs that have a picture.
@@ -57,6 +58,7 @@ class Run:
     epoch: int
     epochs: int
     size: int
+    prepared: tuple[int, int]
     finished: str | None
     images_per_second: float | None
     eta_seconds: float | None

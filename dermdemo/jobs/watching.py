@@ -143,6 +143,7 @@ def _run(view: View, step: Step, curves: Curves) -> Run:
                          last=view.state == "stopping"), curves.images, {})
     running = view.state in ACTIVE and step.name == view.history.step and not curves.finished
     return Run(name=step.name, stage=curves.stage, epoch=curves.epoch, epochs=curves.epochs, size=curves.size,
+               prepared=curves.prepared,
                finished=curves.finished or None, images_per_second=speed[-1][1] if speed else None,
                eta_seconds=left if running else None, series=series, kl_per_dim=sorted(curves.kl.items()),
                grids=grid_epochs(view.folder, step))

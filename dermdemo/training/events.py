@@ -1,6 +1,6 @@
 """The events of a run: typed JSON lines, appended and flushed, the only thing a watcher reads.
 
-Kinds: started, epoch, checkpoint, warning, evaluated, finished, failed.
+Kinds: started, prepared, epoch, checkpoint, warning, evaluated, finished, failed.
 A line cut off by a crash is ignored by the reader; everything before it counts.
 """
 
@@ -40,6 +40,16 @@ class Started(Event):
     device: str
     versions: Mapping[str, str]
     resumed_from: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared(Event):
+    """So many augmentation views of all images have gone through the frozen part."""
+
+    kind: ClassVar[str] = "prepared"
+    done: int
+    total: int
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)

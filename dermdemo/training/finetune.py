@@ -31,6 +31,7 @@ from dermdemo.runtime import generator
 from dermdemo.training.losses import class_alpha, focal_loss
 from dermdemo.training.pixel_task import PixelTask
 from dermdemo.training.sharing import Extras, frozen_hash
+from dermdemo.training.telling import Tell, untold
 from dermdemo.types import InputSpec
 
 EVAL_BATCH = 256
@@ -75,13 +76,14 @@ class FinetuneTask(PixelTask):
         """True if some of the network is frozen, so that its output can be kept."""
         return self.config.unfrozen_stages < STAGES
 
-    def start_phase(self, size: int) -> None:
+    def start_phase(self, size: int, tell: Tell = untold) -> None:
         """Decode, and run the frozen part once over every view, the plain training images and val."""
         spec = InputSpec(size=size)
         self.module.eval()
         self.store = self._pixels(self.train_rows, spec)
         if self.caches:
-            self.views = self._frozen_output(self.config.views, self.train_rows, spec, self._augmented_features)
+            self.views = self._frozen_output(self.config.views, self.train_rows, spec,
+                                             lambda: self._augmented_features(tell))
         order = torch.randperm(len(self.train_rows), generator=generator("train-eval", 0))
         measured = sorted(order[:self.config.train_eval_limit].tolist())
         plain = [self.train_rows[k] for k in measured]
@@ -116,13 +118,15 @@ class FinetuneTask(PixelTask):
         where = f"{self.fabric.device.type}/{self.config.precision}"
         return shared.features((views, tuple(rows), spec, frozen_hash(self.module), where), make)
 
-    def _augmented_features(self) -> Tensor:
+    def _augmented_features(self, tell: Tell) -> Tensor:
         """Output of the frozen part for every view of every training image: views x images x ..., fp16."""
         first = self._features(self.store, 0)
         views = torch.empty((self.config.views, *first.shape), dtype=first.dtype)
         views[0] = first
+        tell(1, self.config.views)
         for view in range(1, self.config.views):
             views[view] = self._features(self.store, view)
+            tell(view + 1, self.config.views)
         return views
 
     @torch.no_grad()

@@ -32,6 +32,7 @@ from dermdemo.errors import ConfigError, TrainingError
 from dermdemo.runtime import derived_seed, resolve_device, resolve_precision, seed_everything
 from dermdemo.training import events
 from dermdemo.training.schedules import phased_lr
+from dermdemo.training.telling import Tell, epoch_line, prepared_line, say
 
 STOP_FILE = "stop"
 
@@ -46,7 +47,7 @@ class Task(Protocol):
     @property
     def module(self) -> Any: ...
     def parameter_groups(self) -> list[dict[str, Any]]: ...
-    def start_phase(self, size: int) -> None: ...
+    def start_phase(self, size: int, tell: Tell = ...) -> None: ...
     def batches(self, epoch: int) -> Iterator[Tensor]: ...
     def steps_per_epoch(self) -> int: ...
     def training_loss(self, model: Any, batch: Tensor, *, epoch: int, step: int, progress: float
@@ -211,16 +212,16 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
     log.write(events.Started(stage=task.stage, config=config.to_dict(), data=task.data_summary(),
                              device=hardware(fabric.device), versions=versions(), resumed_from=state.epoch))
     size = config.phase_of(max(state.epoch, 1)).size
-    _start_phase(task, size, state)
+    _start_phase(task, size, state, log)
     if state.epoch == 0 and not state.history:
-        _record(task, model, state, log, _epoch_zero(task, model, config, size))
+        _record(task, model, state, log, _epoch_zero(task, model, config, size), config)
     for epoch in range(state.epoch + 1, config.epochs + 1):
         if config.phase_of(epoch).size != size:
             size = config.phase_of(epoch).size
-            _start_phase(task, size, state)
+            _start_phase(task, size, state, log)
         record = train_epoch(task, model, optimizer, config, fabric, epoch, size)
         state.seconds += record.seconds
-        _record(task, model, state, log, record)
+        _record(task, model, state, log, record, config)
         improved = record.val[task.selects_on] < state.best_value
         if improved:
             state.best_epoch, state.best_value = epoch, record.val[task.selects_on]
@@ -238,10 +239,16 @@ def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: event
     return state
 
 
-def _start_phase(task: Task, size: int, state: RunState) -> None:
+def _start_phase(task: Task, size: int, state: RunState, log: events.EventLog) -> None:
     """Decoding, and what a frozen part makes of every view, are time spent on the run too."""
+    def tell(done: int, total: int) -> None:
+        made = events.Prepared(done=done, total=total, size=size)
+        log.write(made)
+        if log.active:
+            say(prepared_line(made))
+
     began = time.perf_counter()
-    task.start_phase(size)
+    task.start_phase(size, tell)
     state.seconds += time.perf_counter() - began
 
 
@@ -277,9 +284,12 @@ def _epoch_zero(task: Task, model: Any, config: RunConfig, size: int) -> events.
                         seconds=time.perf_counter() - start, beta=task.beta(0.0))
 
 
-def _record(task: Task, model: Any, state: RunState, log: events.EventLog, record: events.Epoch) -> None:
-    """Write the epoch, keep it in the history, and name what looks wrong (once each)."""
+def _record(task: Task, model: Any, state: RunState, log: events.EventLog, record: events.Epoch,
+            config: RunConfig) -> None:
+    """Write the epoch, tell it, keep it in the history, and name what looks wrong (once each)."""
     log.write(record)
+    if log.active:
+        say(epoch_line(record, config))
     state.history.append({"epoch": record.epoch, "train": dict(record.train), "val": dict(record.val),
                           "beta": record.beta, "size": record.size})
     for name, message in task.warnings(state.history):
@@ -287,7 +297,7 @@ def _record(task: Task, model: Any, state: RunState, log: events.EventLog, recor
             state.warned.append(name)
             log.write(events.Warning_(name=name, message=message, epoch=record.epoch))
             if log.active:
-                print(f"warning ({name}): {message}", file=sys.stderr)
+                say(f"warning ({name}): {message}")
 
 
 def train_epoch(task: Task, model: Any, optimizer: Any, config: RunConfig, fabric: Fabric, epoch: int,

@@ -15,6 +15,7 @@ from dermdemo.config import RunConfig
 from dermdemo.data.loader import PixelStore, epoch_batches
 from dermdemo.data.sources import LesionTable
 from dermdemo.data.splits import Split
+from dermdemo.training.telling import Tell, untold
 from dermdemo.types import InputSpec
 
 
@@ -49,7 +50,8 @@ class PixelTask(ABC):
         return {"name": self.table.name, "hash": self.table.data_hash(), **split,
                 "train_images": len(self.train_rows), "val_images": len(self.val_rows)}
 
-    def start_phase(self, size: int) -> None:
+    def start_phase(self, size: int, tell: Tell = untold) -> None:
+        """Decode the images at this size; `tell` hears of views that a frozen part has been given."""
         spec = InputSpec(size=size)
         self.train_store = PixelStore(self.table, self.train_rows, spec)
         self.val_store = PixelStore(self.table, self.val_rows, spec)

@@ -27,6 +27,7 @@ from dermdemo.runtime import generator
 from dermdemo.training.losses import ELBOTerms, free_bits_kl, gaussian_kl, gaussian_nll, laplace_nll, sigma_nll
 from dermdemo.training.pixel_task import PixelTask
 from dermdemo.training.schedules import kl_beta
+from dermdemo.training.telling import Tell, untold
 
 ACTIVE_VARIANCE = 0.01
 VARIANCE_MOMENTUM = 0.95
@@ -56,8 +57,8 @@ class PretrainTask(PixelTask):
         self.val_rows = split.rows("val")[:config.val_limit]
 
     # -- set-up
-    def start_phase(self, size: int) -> None:
-        super().start_phase(size)
+    def start_phase(self, size: int, tell: Tell = untold) -> None:
+        super().start_phase(size, tell)
         self.pixels = 3 * size * size
 
     def beta(self, progress: float) -> float:

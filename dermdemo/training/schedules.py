@@ -47,3 +47,12 @@ def kl_beta(epoch: float, *, epochs: int, beta: float, warmup: Warmup, fraction:
     if warmup == "cyclical":
         progress = (progress * cycles) % 1.0 if progress < 1 else 1.0
     return beta * min(progress / fraction, 1.0)
+
+
+
+def clock(seconds: float) -> str:
+    """``2 h 05 min``, ``12 min``, ``40 s``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

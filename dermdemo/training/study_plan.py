@@ -5,6 +5,7 @@ from __future__ import annotations
 from dermdemo.evaluation.seeds.folder import RunPlace
 from dermdemo.evaluation.seeds.variants import Variant
 from dermdemo.training.events import read_events
+from dermdemo.training.schedules import clock
 from dermdemo.training.study import TO_TRAIN, StudyRequest
 
 
@@ -62,11 +63,3 @@ def _epoch(place: RunPlace) -> int:
 
 def _done(place: RunPlace, epochs: int) -> float:
     return _epoch(place) / epochs if place.kind == "broken off" else 0.0
-
-
-def clock(seconds: float) -> str:
-    """``2 h 05 min``, ``12 min``, ``40 s``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -16,8 +16,8 @@ from tests.jobs.runs import epoch, started
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5))
 VALUES = st.recursive(LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(
     st.sampled_from(["loss", "kl_per_dim", "accuracy", "schedule", "train_images"]), v, max_size=3), max_leaves=8)
-KEYS = ("stage", "epoch", "epochs", "size", "seconds", "train", "val", "time", "name", "message", "reason", "config",
-        "data", "resumed_from", "lr", "beta")
+KEYS = ("stage", "done", "total", "epoch", "epochs", "size", "seconds", "train", "val", "time", "name", "message",
+        "reason", "config", "data", "resumed_from", "lr", "beta")
 
 
 def _folded(*events: dict[str, Any]) -> Curves:
@@ -45,6 +45,13 @@ def test_stage_two_has_both_gaps() -> None:
     assert found.series()["accuracy_gap"] == [(1, pytest.approx(0.1))]
     assert found.series()["loss_gap"] == [(1, pytest.approx(0.3))]
     assert found.kl == {}
+
+
+def test_views_are_told_until_the_next_epoch() -> None:
+    view = {"kind": "prepared", "time": 1.0, "done": 3, "total": 16, "size": 64}
+    assert _folded(started("train"), view).prepared == (3, 16)
+    assert _folded(started("train"), view, epoch(0)).prepared == (0, 0)
+    assert _folded(started("train"), view, started("train")).prepared == (0, 0), "the run was begun again"
 
 
 def test_what_is_not_finite_is_left_out() -> None:
@@ -85,7 +92,7 @@ def test_a_snapshot_stays_as_it_is() -> None:
     assert before.series()["val.loss"] == [(1, 1.0)] and set(before.took) == {1} and before.epoch == 1
 
 
-KINDS = st.sampled_from(["started", "epoch", "warning", "finished", "failed"])
+KINDS = st.sampled_from(["started", "prepared", "epoch", "warning", "finished", "failed"])
 
 
 @given(st.lists(st.fixed_dictionaries({"kind": KINDS}, optional=dict.fromkeys(KEYS, VALUES)), max_size=8))
@@ -93,4 +100,5 @@ def test_events_of_any_shape_are_taken(events: list[dict[str, Any]]) -> None:
     found = _folded(*events)
     encode(found.series())
     encode(sorted(found.kl.items()))
+    encode(found.prepared)
     assert all(t.seconds >= 0 for t in found.took.values())

@@ -20,6 +20,7 @@ from dermdemo.training.events import FILE_NAME, Epoch, Event, EventLog, read_eve
 KINDS: Mapping[type[Event], dict[str, Any]] = {
     events.Started: {"stage": "pretrain", "config": {"lr": 0.1}, "data": {"name": "x"}, "device": "CPU",
                      "versions": {"torch": "2"}},
+    events.Prepared: {"done": 3, "total": 16, "size": 64},
     Epoch: {"epoch": 1, "epochs": 2, "size": 32, "train": {"loss": 1.5}, "val": {"kl_per_dim": [0.5, 0.25]},
             "lr": 0.1, "images_per_second": 10.0, "seconds": 2.0, "beta": 0.5},
     events.Checkpoint: {"epoch": 1, "path": "last.pt", "best": True},

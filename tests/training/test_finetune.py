@@ -16,10 +16,11 @@ from dermdemo.errors import CheckpointError, ConfigError
 from dermdemo.evaluation.predict import predict
 from dermdemo.models.checkpoint import load_classifier, load_meta
 from dermdemo.models.encoder import Encoder
-from dermdemo.training.events import read_events
+from dermdemo.training.events import Epoch, read_events
 from dermdemo.training.finetune import FinetuneTask, classifier_warnings
 from dermdemo.training.loop import make_fabric
 from dermdemo.training.runs import RunRequest, run_pretrain, run_train
+from dermdemo.training.telling import epoch_line, seconds_left
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +86,30 @@ def test_cached_features_give_the_logits_of_the_whole_network(lesions: Path) -> 
     whole = work.module(x)
     cached = work.module.forward_features(work.module.frozen_part(x))
     torch.testing.assert_close(whole, cached)
+
+
+def test_a_run_tells_of_its_views_and_epochs_as_it_goes(
+        lesions: Path, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(lesions, store, tmp_path / "told")
+    events = read_events(tmp_path / "told")
+    assert [e["kind"] for e in events[:4]] == ["started", "prepared", "prepared", "epoch"]
+    assert [(e["done"], e["total"], e["size"]) for e in events if e["kind"] == "prepared"] == [(1, 2, 32), (2, 2, 32)]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("frozen", "epoch"))]
+    assert lines[:2] == ["frozen part at 32 px: view 1 of 2", "frozen part at 32 px: view 2 of 2"]
+    trained = [e for e in events if e["kind"] == "epoch"]
+    for line, e in zip(lines[2:], trained, strict=True):
+        assert line.startswith(f"epoch {e['epoch']}/2 at 32 px: loss {e['train']['loss']:.3f}, val "
+                               f"{e['val']['loss']:.3f}, val balanced accuracy {e['val']['balanced_accuracy']:.3f}; ")
+    assert [" left" in line for line in lines[2:]] == [False, True, False], "neither before nor after training"
+
+
+def test_time_left_goes_by_the_pixels_to_come() -> None:
+    record = Epoch(epoch=1, epochs=4, size=64, train={"loss": 1.0}, val={"loss": 2.0, "psnr": 20.0}, lr=1e-3,
+                   images_per_second=1.0, seconds=10.0)
+    planned = PretrainConfig(schedule="64x2,128x2")
+    assert seconds_left(record, planned) == pytest.approx(10 + 2 * 40)
+    said = epoch_line(record, planned)
+    assert said == "epoch 1/4 at 64 px: loss 1.000, val 2.000, val PSNR 20.00 dB; 10 s, 2 min left"
 
 
 def test_only_unfrozen_parameters_change(lesions: Path, store: Path, tmp_path: Path) -> None:

@@ -118,9 +118,9 @@ def test_a_run_leaves_events_grids_and_a_loadable_checkpoint(lesions: Path, tmp_
 def test_preparing_the_images_is_time_spent(lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepared, waited = PretrainTask.start_phase, 0.3
 
-    def slow(self: PretrainTask, size: int) -> None:
+    def slow(self: PretrainTask, size: int, *told: Any) -> None:
         time.sleep(waited)
-        prepared(self, size)
+        prepared(self, size, *told)
 
     monkeypatch.setattr(PretrainTask, "start_phase", slow)
     run_pretrain(request(lesions, tmp_path), config(schedule="32x1,64x1"))

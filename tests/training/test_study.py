@@ -29,8 +29,9 @@ from dermdemo.training import study as study_module
 from dermdemo.training.events import read_events
 from dermdemo.training.finetune import FinetuneTask
 from dermdemo.training.runs import RunRequest, run_train
+from dermdemo.training.schedules import clock
 from dermdemo.training.study import StudyRequest, default_arms, run_study
-from dermdemo.training.study_plan import clock, plan
+from dermdemo.training.study_plan import plan
 from tests.models.tiny import ATTO, encoder, save_encoder, save_vae
 
 CONFIG = FinetuneConfig(schedule="32x2", batch_size=32, views=1, device="cpu", precision="fp32")

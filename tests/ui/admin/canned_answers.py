@@ -72,7 +72,7 @@ def series(epochs: int) -> Answer:
 def pretrain_run(epochs: int) -> Answer:
     dims = [[e, [4 * math.exp(-k / (4 + e)) for k in range(32)]] for e in sorted({0, epochs // 2, epochs})]
     return {"name": "stage I", "stage": "pretrain", "epoch": epochs, "epochs": 20, "size": 64, "finished": None,
-            "images_per_second": 41.0, "series": series(epochs), "kl_per_dim": dims,
+            "prepared": [0, 0], "images_per_second": 41.0, "series": series(epochs), "kl_per_dim": dims,
             "grids": [e for e in (5, 10, 15, 20) if e <= epochs]}
 
 
@@ -81,7 +81,7 @@ def train_run() -> Answer:
         return [[e, end + (start - end) * math.exp(-e / 3)] for e in range(13)]
 
     return {"name": "stage II vae", "stage": "train", "epoch": 12, "epochs": 12, "size": 64, "finished": "completed",
-            "images_per_second": 280.0, "kl_per_dim": [], "grids": [],
+            "prepared": [0, 0], "images_per_second": 280.0, "kl_per_dim": [], "grids": [],
             "series": {"train.loss": curve(1.4, 0.4), "val.loss": curve(1.4, 0.6), "train.accuracy": curve(0.2, 0.9),
                        "val.accuracy": curve(0.2, 0.8), "val.balanced_accuracy": curve(0.14, 0.6),
                        "accuracy_gap": curve(0, 0.1), "loss_gap": curve(0, 0.2), "lr": curve(3e-3, 0)[1:],

@@ -193,6 +193,18 @@ def test_every_run_has_its_curves(browser: Any, canned: Canned) -> None:
         assert page.is_hidden("[data-run='stage II vae']")
 
 
+def test_before_the_first_epoch_the_page_says_what_is_done(browser: Any, canned: Canned) -> None:
+    begun = answers.train_run() | {"epoch": 0, "epochs": 0, "size": 0, "finished": None, "series": {},
+                                   "images_per_second": None}
+    canned.job["runs"].append(begun)
+    with admin(browser, canned, "/jobs/0002") as page:
+        page.wait_for_selector("text=The images are being read.")
+        begun["prepared"] = [3, 16]
+        page.wait_for_selector("text=The frozen layers read the images: view 3 of 16.")
+        begun |= {"prepared": [0, 0], "epochs": 12, "size": 64}
+        page.wait_for_selector("text=Epoch 0 of 12, pictures of 64 px.")
+
+
 def test_pictures_follow_the_newest_epoch_until_moved(browser: Any, canned: Canned) -> None:
     with admin(browser, canned, "/jobs/0002") as page:
         page.wait_for_selector("text=Epoch 5 (newest)")

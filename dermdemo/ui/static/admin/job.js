@@ -132,6 +132,9 @@ const ENDS = {completed: 'All epochs are done.', 'early-stopping': 'It stopped e
 
 function where(run) {
   const speed = run.images_per_second ? `, ${Math.round(run.images_per_second)} images per second` : '';
-  return run.finished ? `${run.epoch} of ${run.epochs} epochs. ${named(ENDS, run.finished)}`
+  if (run.finished) return `${run.epoch} of ${run.epochs} epochs. ${named(ENDS, run.finished)}`;
+  const [views, total] = run.prepared, before = run.epoch ? `Epoch ${run.epoch} of ${run.epochs} is done. ` : '';
+  if (total) return `${before}The frozen layers read the images: view ${views} of ${total}.`;
+  return !run.epochs ? 'The images are being read.'
     : `Epoch ${run.epoch} of ${run.epochs}, pictures of ${run.size} px${speed}.`;
 }
