@@ -22,7 +22,7 @@ from dermdemo.data.readable import prepare
 from dermdemo.data.synthetic import write_synthetic
 from dermdemo.models.encoder import Encoder
 from dermdemo.training.finetune import FinetuneTask
-from dermdemo.training.loop import make_fabric, train_epoch
+from dermdemo.training.loop import make_fabric, make_optimizer, train_epoch
 from dermdemo.training.losses import focal_loss, free_bits_kl, gaussian_kl, sigma_nll
 from dermdemo.training.pretrain import PretrainTask
 
@@ -94,12 +94,12 @@ def _stage_two(lesions: str, encoder: str, device: DeviceName, repeats: int) -> 
 def _race(name: str, task: Any, config: RunConfig, fabric: Fabric, step: Step, repeats: int) -> Speeds:
     """Epochs of both loops in turns, the first of each not counted; only training steps are timed."""
     twin = copy.deepcopy(task.module).to(fabric.device, memory_format=torch.channels_last)
-    bare_optimizer = torch.optim.AdamW(_groups(twin, config), lr=config.lr, betas=(0.9, 0.95))
+    bare_optimizer = torch.optim.AdamW(_groups(twin, config), lr=config.lr, betas=(0.9, 0.95), fused=True)
     groups = task.parameter_groups()
     for group in groups:
         group.setdefault("base_lr", group["lr"])
     module = task.module.to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(module, torch.optim.AdamW(groups, betas=(0.9, 0.95)))
+    model, optimizer = fabric.setup(module, make_optimizer(groups))
     for method in task.forward_methods:
         model.mark_forward_method(method)
     ours, bare = [], []

@@ -190,13 +190,18 @@ def _disk_full(error: BaseException) -> bool:
     return "PytorchStreamWriter" in str(error) or "No space left" in str(error)
 
 
+def make_optimizer(groups: list[dict[str, Any]]) -> torch.optim.AdamW:
+    """AdamW in one kernel: torch's default on a CPU, one operation after another, takes seven times as long."""
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
+
+
 def _fit(task: Task, config: RunConfig, folder: Path, fabric: Fabric, log: events.EventLog, state: RunState,
          resume: bool, early_stopping: int, finish: bool) -> RunState:
     seed_everything(config.seed)
     groups = task.parameter_groups()
     for group in groups:
         group.setdefault("base_lr", group["lr"])
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.95))
+    optimizer = make_optimizer(groups)
     module = task.module.to(memory_format=torch.channels_last)
     model, optimizer = fabric.setup(module, optimizer)
     for name in task.forward_methods:

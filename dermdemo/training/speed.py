@@ -31,7 +31,7 @@ from dermdemo.errors import DataError, DermdemoError
 from dermdemo.models.weights import encoder_from
 from dermdemo.runtime import resolve_device, seed_everything
 from dermdemo.training.finetune import FinetuneTask
-from dermdemo.training.loop import make_fabric, train_epoch
+from dermdemo.training.loop import make_fabric, make_optimizer, train_epoch
 from dermdemo.training.pretrain import PretrainTask
 from dermdemo.types import Speed, SpeedReport
 
@@ -177,7 +177,7 @@ def _set_up(task: Any, fabric: Fabric) -> tuple[Any, Any]:
     """Model and optimiser as the loop sets them up."""
     groups = [{**g, "base_lr": g["lr"]} for g in task.parameter_groups()]
     module = task.module.to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(module, torch.optim.AdamW(groups, betas=(0.9, 0.95)))
+    model, optimizer = fabric.setup(module, make_optimizer(groups))
     for name in task.forward_methods:
         model.mark_forward_method(name)
     return model, optimizer

@@ -259,3 +259,18 @@ def test_saved_settings_are_complete(lesions: Path, tmp_path: Path) -> None:
     assert PretrainConfig.from_dict(saved["config"]) == config(schedule="32x1")
     with pytest.raises(ConfigError, match="Unknown settings: colour"):
         PretrainConfig.from_dict(saved["config"] | {"colour": 1})
+
+
+def test_the_optimiser_takes_the_steps_of_adamw() -> None:
+    ours, plain = (torch.nn.Linear(8, 4) for _ in range(2))
+    plain.load_state_dict(ours.state_dict())
+    optimizers = (loop.make_optimizer([{"params": list(ours.parameters()), "lr": 0.1, "weight_decay": 0.5}]),
+                  torch.optim.AdamW(plain.parameters(), lr=0.1, weight_decay=0.5, betas=(0.9, 0.95), fused=False))
+    x = torch.randn(16, 8, generator=torch.Generator().manual_seed(0))
+    for _ in range(3):
+        for net, optimizer in zip((ours, plain), optimizers, strict=True):
+            optimizer.zero_grad()
+            net(x).square().mean().backward()
+            optimizer.step()
+    for a, b in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
