@@ -191,7 +191,7 @@ class Evaluate:
                         external=self.external, n_resamples=self.resamples)
         print(result.report.to_json() if self.json else result.report.to_text())
         if result.readings:
-            print(f"test has now been read {result.readings} time(s) for this model on this machine", file=sys.stderr)
+            print(f"readings of test for this model on this machine so far: {result.readings}", file=sys.stderr)
         if self.out:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / f"{self.split}_report.json").write_text(result.report.to_json())
@@ -211,7 +211,7 @@ class Evaluate:
         values = json.dumps(report.to_dict(), indent=2, allow_nan=False)
         print(values if self.json else as_text(report))
         if report.readings:
-            print(f"test has now been read {report.readings} time(s) for this model on this machine", file=sys.stderr)
+            print(f"readings of test for this model on this machine so far: {report.readings}", file=sys.stderr)
         if self.out:
             self.out.mkdir(parents=True, exist_ok=True)
             (self.out / f"{self.split}_reconstruction.json").write_text(values)

@@ -80,7 +80,7 @@ class GateReport:
             f"{name:>11}" for name in ("candidate", "live", "difference", "low", "high"))
         read = ", ".join(f"{name} {count}" for name, count in self.readings.items())
         notes = ["* stands after correction for all lines on classes and subgroups of the arm (Holm)",
-                 f"test has been read: {read} time(s); not for this comparison."]
+                 f"readings of test so far: {read}; none for this comparison."]
         return "\n".join([*head, title, *rows, "", *notes])
 
 

@@ -78,7 +78,7 @@ def test_readings_of_test_are_counted_and_stored_with_the_figures(vae: Path, les
     assert read_reconstruction(load_meta(vae)) is None
     assert main([*arguments, "--save"]) == 0
     captured = capsys.readouterr()
-    assert "read 2 time(s)" in captured.err
+    assert "this machine so far: 2" in captured.err
     written = json.loads((tmp_path / "out" / "test_reconstruction.json").read_text())
     after = load_meta(vae)
     stored = read_reconstruction(after)

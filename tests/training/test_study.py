@@ -166,7 +166,7 @@ def _no_second_reading(root: Path, place: RunPlace, monkeypatch: pytest.MonkeyPa
     assert place.reading is not None and place.reading.readings == 1
     (place.folder / "test.json").unlink()
     (place.folder / "test_predictions.npz").unlink()
-    with pytest.raises(DataError, match=r"has been read 1 time\(s\).*not read again"):
+    with pytest.raises(DataError, match=r"readings: 1\).*not read again"):
         run_study(again)
 
 

@@ -47,8 +47,8 @@ def how_made(facts: StudyFacts) -> list[str]:
         f"- Resampling: {facts.n_resamples} draws, seed {facts.resampling_seed}.",
     ]
     if facts.control_readings is not None:
-        lines.append(f"- `{PIXELS}` has no weights to choose: test was read for it {facts.control_readings} time(s) "
-                     "on that machine, by all studies of these data.")
+        lines.append(f"- `{PIXELS}` has no weights to choose. Readings of test for it on that machine, by all "
+                     f"studies of these data: {facts.control_readings}.")
     rows = [f"| `{m.arm}` | {m.seed} | `{m.sha256[:12]}` | {m.readings} | {m.epochs} | {m.finished or ''} |"
             for m in facts.models]
     return ["## How it was made", "", *lines, "", "| arm | seed | model (SHA-256) | test read | epochs | finished |",

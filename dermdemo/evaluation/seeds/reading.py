@@ -40,9 +40,9 @@ def refuse_second(name: str, sha256: str, split: Split) -> None:
     """Raise DataError if test was read for this model before and what came of it is not here."""
     before = readings(sha256)
     if before:
-        raise DataError(f"Test has been read {before} time(s) for the model of {name} on this machine, but its "
-                        f"predictions are not in the run folder: it is not read again. Put the {PREDICTIONS} of that "
-                        "evaluation there.")
+        raise DataError(f"Test has been read before for the model of {name} on this machine (readings: {before}), "
+                        f"but its predictions are not in the run folder: it is not read again. Put the {PREDICTIONS} "
+                        "of that evaluation there.")
 
 
 def count(folder: Path, sha256: str, split: Split, *, again: bool = False) -> None:
