@@ -3,6 +3,7 @@
 # ruff: noqa: F811  fixtures are named as what they give
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -203,6 +204,14 @@ def test_before_the_first_epoch_the_page_says_what_is_done(browser: Any, canned:
         page.wait_for_selector("text=The frozen layers read the images: view 3 of 16.")
         begun |= {"prepared": [0, 0], "epochs": 12, "size": 64}
         page.wait_for_selector("text=Epoch 0 of 12, pictures of 64 px.")
+        page.wait_for_selector("text=Curves begin with the first figures.")
+        begun |= {"series": {"accuracy_gap": [[0, -0.00032]]}}
+        ticks = "[data-run='stage II vae'] [data-chart={}] .ytick text"
+        page.wait_for_selector(ticks.format("gap"))
+        labels = page.locator(ticks.format("gap")).all_text_contents()
+        assert all(re.fullmatch(r"−?[0-9]+(\.[0-9]+)?", label) for label in labels)
+        assert not page.locator(ticks.format("lr")).count()
+        assert not page.is_visible("text=Curves begin with the first figures.")
 
 
 def test_pictures_follow_the_newest_epoch_until_moved(browser: Any, canned: Canned) -> None:

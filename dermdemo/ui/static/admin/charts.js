@@ -57,7 +57,8 @@ export class Charts {
         + 'figures.';
       return;
     }
-    this.said.textContent = this.run.epoch > 0 ? '' : 'Curves begin after the first epoch.';
+    const any = Object.values(this.run.series).some((points) => points.length > 0);
+    this.said.textContent = any ? '' : 'Curves begin with the first figures.';
     for (const place of this.places) {
       if (!this.seen) return;
       const {run} = this, {curve, plot} = place;
@@ -84,6 +85,8 @@ export class Charts {
   }
 }
 
+const nothing = (traces) => traces.every(({x}) => x.length === 0);
+
 function layout(run, curve, x, more = {}) {
   const axis = {gridcolor: css('line'), linecolor: css('line'), zerolinecolor: css('line'), tickcolor: css('line'),
     automargin: false, ticks: 'outside', ticklen: 3};
@@ -94,8 +97,9 @@ function layout(run, curve, x, more = {}) {
     font: {family: 'system-ui, sans-serif', size: 11.5, color: css('soft')}, hovermode: 'x unified', dragmode: 'zoom',
     hoverlabel: {bgcolor: css('card'), bordercolor: css('line'), font: {color: css('ink'), size: 12}},
     legend: {orientation: 'h', x: 0, y: 1.02, yanchor: 'bottom', font: {size: 11.5, color: css('ink')}},
-    xaxis: {...axis, title: title(x), ...more.xaxis}, yaxis: {...axis, title: title(curve.unit), tickformat: '.6~g',
-      rangemode: curve.zero ? 'tozero' : 'normal'},
+    xaxis: {...axis, title: title(x), ...more.xaxis},
+    yaxis: {...axis, title: title(curve.unit), exponentformat: 'none',
+      rangemode: curve.zero ? 'tozero' : 'normal', showticklabels: !more.empty, ticks: more.empty ? '' : 'outside'},
     showlegend: more.legend, shapes: curve.line === undefined ? []
       : [{type: 'line', xref: 'paper', x0: 0, x1: 1, y0: curve.line, y1: curve.line,
       line: {color: css('soft'), width: 1, dash: 'dot'}}],
@@ -111,8 +115,8 @@ function curves(run, curve) {
         hovertemplate: '%{y:.4~g}'};
   });
   const end = Math.max(1, run.epochs || 0, run.epoch || 0);
-  return [traces, layout(run, curve, 'Epoch',
-    {legend: traces.length > 1, xaxis: {range: [-0.02 * end, 1.02 * end]}})];
+  return [traces, layout(run, curve, 'Epoch', {legend: traces.length > 1, empty: nothing(traces),
+    xaxis: {range: [-0.02 * end, 1.02 * end]}})];
 }
 
 // Dimensions sorted by their KL, largest first; first, middle and last epoch are shown at once, others on a click.
@@ -128,5 +132,5 @@ function dims(run, curve) {
       opacity: k === last ? 1 : 0.35 + 0.5 * share, fill: k === last ? 'tozeroy' : 'none',
         fillcolor: css('val-soft'), hovertemplate: '%{y:.3~g}'};
   });
-  return [traces, layout(run, {...curve, zero: true}, 'Dimension, by rank', {legend: true})];
+  return [traces, layout(run, {...curve, zero: true}, 'Dimension, by rank', {legend: true, empty: nothing(traces)})];
 }

@@ -9,7 +9,7 @@ import {DEVICES, GATES, RECIPES, named} from './words.js';
 
 const STAGE1 = [
   [false, 'Keep the VAE', 'Only both classifiers are trained (Stage II). Quicker. Reconstructions and the measure '
-    + 'of novelty stay as they are; the map is made anew.'],
+    + 'of novelty stay as they are, and the map too where the pictures are the same.'],
   [true, 'Train the VAE anew', 'First the VAE learns from the pictures without their labels (Stage I), then both '
     + 'classifiers on top. Takes much longer; worth it '
     + 'if your pictures look unlike the old ones, and needed where the server says so.'],

@@ -107,7 +107,7 @@ export class VersionPage extends View {
       ['Split hash', hash(gate.split_hash)]]),
     h('h3', {}, 'How often test was read'),
       facts([...readings(version), ...Object.entries(gate.readings).filter(([name]) => name.startsWith('live '))
-      .map(([name, n]) => [`Live ${named(ARMS, name.slice(5))}`, `${times(n)}, when it was judged`])]),
+      .map(([name, n]) => [`${named(ARMS, name.slice(5))}, live`, `${times(n)}, when it was judged`])]),
     note('The comparison does not read test. Each reading makes the test figures a little less trustworthy, so they '
       + 'are counted.'));
   }
