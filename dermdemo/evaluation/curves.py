@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from dermdemo.evaluation.constant import ConstantAnswer
 from dermdemo.evaluation.history import ArmHistory
 
 RISE = 0.02  # val loss this much above its lowest counts as rising
 FALL = 0.05  # train loss falling this much, relative, counts as falling
 STALL = 0.02  # val loss falling less than this, relative, counts as not falling
-MAJORITY_MARGIN = 0.01
 MIN_EPOCHS = 3  # trained epochs below which no trend is read
 LATE_EPOCHS = 6  # trained epochs from which the last half is read by itself
 
@@ -93,10 +93,10 @@ class ArmSummary:
     signatures: tuple[Signature, ...]
 
 
-def summarise(history: ArmHistory, *, majority_share: float | None = None) -> ArmSummary:
+def summarise(history: ArmHistory, *, constant: ConstantAnswer | None = None) -> ArmSummary:
     """Initial and final values, relative changes, gaps at the best and last epoch, and signatures.
 
-    `majority_share` is the share of the most frequent validation class, to recognise a constant predictor.
+    `constant` is the constant answer on the validation images, to recognise a model that gives it.
     """
     balanced = history.val.balanced_accuracy
     return ArmSummary(
@@ -110,7 +110,7 @@ def summarise(history: ArmHistory, *, majority_share: float | None = None) -> Ar
         val_balanced_accuracy=None if balanced is None else _change(history, balanced),
         best=gap_at(history, float(np.argmin(history.val.loss))),
         last=gap_at(history, float(len(history.epochs) - 1)),
-        signatures=failure_signatures(history, majority_share=majority_share),
+        signatures=failure_signatures(history, constant=constant),
     )
 
 
@@ -166,7 +166,7 @@ def at_train_accuracy(history: ArmHistory, target: float) -> MatchedGap:
     return MatchedGap(target=target, point=point, reason=None)
 
 
-def failure_signatures(history: ArmHistory, *, majority_share: float | None = None) -> tuple[Signature, ...]:
+def failure_signatures(history: ArmHistory, *, constant: ConstantAnswer | None = None) -> tuple[Signature, ...]:
     """Overfitting, underfitting and constant prediction, as far as the curves show them.
 
     - overfitting: from the epoch with the lowest validation loss on, that loss rises by more than 2 % while
@@ -174,9 +174,10 @@ def failure_signatures(history: ArmHistory, *, majority_share: float | None = No
       falls by more than 5 % (straight lines fitted to both).
     - underfitting: from epoch 1 on, the line fitted to the validation loss falls by less than 2 %, and
       that fitted to the training loss by less than 5 %.
-    - constant predictor: final validation accuracy within 1 point of `majority_share`.
+    - constant predictor: the final validation figures are those of `constant`, accuracy and balanced accuracy
+      both (see `ConstantAnswer.matches`).
     """
-    found = [_constant(history, majority_share)]
+    found = [_constant(history, constant)]
     trained = [i for i, epoch in enumerate(history.epochs) if epoch >= 1]
     if len(trained) < MIN_EPOCHS:
         text = f"{len(trained)} trained epochs are too few to read a trend."
@@ -188,14 +189,13 @@ def failure_signatures(history: ArmHistory, *, majority_share: float | None = No
     return signatures or (nothing,)
 
 
-def _constant(history: ArmHistory, majority_share: float | None) -> Signature | None:
-    accuracy = history.val.accuracy[-1]
-    if majority_share is None or abs(accuracy - majority_share) > MAJORITY_MARGIN + 1e-12:
+def _constant(history: ArmHistory, constant: ConstantAnswer | None) -> Signature | None:
+    accuracy, balanced = history.val.accuracy[-1], history.val.balanced_accuracy
+    if constant is None or not constant.matches(accuracy, None if balanced is None else balanced[-1]):
         return None
-    balanced = history.val.balanced_accuracy
     text = (
         f"Constant predictor? The final validation accuracy {accuracy:.3f} is that of always naming the most "
-        f"frequent class ({majority_share:.3f})"
+        f"frequent class ({constant.accuracy:.3f})"
     )
     text += "." if balanced is None else f"; the balanced accuracy is {balanced[-1]:.3f}."
     return Signature(kind="constant", text=text)

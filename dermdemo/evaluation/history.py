@@ -203,8 +203,3 @@ def _curve(events: list[Mapping[str, Any]], split: str, label: str) -> Curve:
         accuracy=column("accuracy"),
         balanced_accuracy=column("balanced_accuracy") if recorded else None,
     )
-
-
-def majority_share(y: IntArray) -> float:
-    """Share of the most frequent class: the accuracy of a constant predictor."""
-    return float(np.bincount(y).max() / len(y))

@@ -18,13 +18,13 @@ from dermdemo.config import FinetuneConfig
 from dermdemo.errors import DataError
 from dermdemo.evaluation import paper, study_text
 from dermdemo.evaluation.calibration import softmax
+from dermdemo.evaluation.constant import ConstantAnswer, constant_answer
 from dermdemo.evaluation.curves import ArmSummary, MatchedGap, at_train_accuracy, summarise
 from dermdemo.evaluation.history import (
     ArmHistory,
     StoredPredictions,
     load_history,
     load_predictions,
-    majority_share,
 )
 from dermdemo.evaluation.intervals import (
     Interval,
@@ -109,18 +109,18 @@ def compare_runs(
     a, b = load_history(run_a), load_history(run_b)
     if a.name == b.name:
         a, b = load_history(run_a, name=f"A:{a.name}"), load_history(run_b, name=f"B:{b.name}")
-    shares = [_share(run) for run in (run_a, run_b)]
+    constant = [_constant(run) for run in (run_a, run_b)]
     pair, why = _same_images(run_a, run_b)
     names = tuple(classes) if classes is not None else tuple(a.config.get("classes") or ())
     paired = None if pair is None else compare_predictions(*pair, names, n_resamples=n_resamples, seed=seed)
-    return compare_histories(a, b, majority_shares=shares, paired=paired, notes=(why,) if why else ())
+    return compare_histories(a, b, constant=constant, paired=paired, notes=(why,) if why else ())
 
 
 def compare_histories(
     a: ArmHistory,
     b: ArmHistory,
     *,
-    majority_shares: Sequence[float | None] = (None, None),
+    constant: Sequence[ConstantAnswer | None] = (None, None),
     paired: PairedComparison | None = None,
     notes: Sequence[str] = (),
 ) -> StudyTable:
@@ -137,7 +137,7 @@ def compare_histories(
         f"{h.name} has no record of epoch 0: initial is epoch {h.epochs[0]}." for h in (a, b) if h.epochs[0]
     ]
     return StudyTable(
-        arms=tuple(summarise(h, majority_share=s) for h, s in zip((a, b), majority_shares, strict=True)),
+        arms=tuple(summarise(h, constant=c) for h, c in zip((a, b), constant, strict=True)),
         matched=matched,
         paired=paired,
         paper=PAPER_ARMS,
@@ -214,10 +214,10 @@ def _flatten(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any
     return out
 
 
-def _share(run: Path | str) -> float | None:
-    """Share of the most frequent validation class, if validation predictions were stored."""
+def _constant(run: Path | str) -> ConstantAnswer | None:
+    """The constant answer on the validation images, if validation predictions were stored."""
     stored = load_predictions(run, "val")
-    return None if stored is None else majority_share(stored.y)
+    return None if stored is None else constant_answer(stored.y)
 
 
 def _same_images(

@@ -24,6 +24,7 @@ from dermdemo.data.loader import LESION_VIEWS, PixelStore, shard_batches, to_flo
 from dermdemo.data.sources import LesionTable
 from dermdemo.data.splits import Split, label_subset
 from dermdemo.errors import DataError
+from dermdemo.evaluation.constant import ConstantAnswer, constant_answer
 from dermdemo.evaluation.image_scores import ImageLosses, write_epoch, write_images
 from dermdemo.models.classifier import Classifier
 from dermdemo.models.encoder import STAGES, Encoder
@@ -201,11 +202,10 @@ class FinetuneTask(PixelTask):
                 "balanced_accuracy": float((right[present] / total[present]).mean()), "n": int(n)}
 
     def warnings(self, history: list[dict[str, Any]]) -> list[tuple[str, str]]:
-        majority = float(torch.bincount(self.labels[self.val_rows]).max()) / len(self.val_rows)
-        return classifier_warnings(history, majority=majority)
+        return classifier_warnings(history, constant=constant_answer(self.labels[self.val_rows].cpu().numpy()))
 
 
-def classifier_warnings(history: list[dict[str, Any]], *, majority: float) -> list[tuple[str, str]]:
+def classifier_warnings(history: list[dict[str, Any]], *, constant: ConstantAnswer) -> list[tuple[str, str]]:
     """Names what a Stage II run shows so far: ``overfitting``, ``underfitting``, ``constant-predictor``."""
     if len(history) < 6:
         return []
@@ -217,8 +217,8 @@ def classifier_warnings(history: list[dict[str, Any]], *, majority: float) -> li
                       "best: the model overfits."))
     if min(losses[1:]) > 0.95 * losses[0]:
         found.append(("underfitting", "Validation loss has hardly fallen since the start: the model underfits."))
-    balanced = history[-1]["val"]["balanced_accuracy"]
-    if abs(history[-1]["val"]["accuracy"] - majority) < 0.01 and balanced < 0.2:
+    last = history[-1]["val"]
+    if constant.matches(last["accuracy"], last["balanced_accuracy"]):
         found.append(("constant-predictor", f"Validation accuracy equals the share of the largest class "
-                      f"({majority:.3f}): the model predicts little else."))
+                      f"({constant.accuracy:.3f}): the model predicts little else."))
     return found

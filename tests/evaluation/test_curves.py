@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from dermdemo.evaluation.constant import ConstantAnswer, constant_answer
 from dermdemo.evaluation.curves import at_train_accuracy, failure_signatures, gap_at, summarise, trend
 from dermdemo.evaluation.history import ArmHistory, Curve
 
@@ -39,7 +42,11 @@ def arm(
 
 
 def kinds(history: ArmHistory, share: float | None = None) -> list[str]:
-    return [s.kind for s in failure_signatures(history, majority_share=share)]
+    return [s.kind for s in failure_signatures(history, constant=None if share is None else of_seven(share))]
+
+
+def of_seven(share: float) -> ConstantAnswer:
+    return ConstantAnswer(accuracy=share, balanced_accuracy=1 / 7)
 
 
 def test_the_papers_own_figures_come_out():
@@ -115,13 +122,26 @@ def test_flat_losses_are_underfitting_even_after_a_first_drop():
     assert kinds(arm(flat, flat)) == ["underfitting"]
 
 
-def test_a_constant_predictor_is_recognised_by_the_majority_share():
+def test_a_constant_predictor_is_recognised_by_its_figures():
     flat, accuracy = np.ones(31), np.full(31, 0.672)
     h = arm(flat, flat, accuracy, accuracy, balanced=(1 / 7,) * 31)
     assert kinds(h, 0.669) == ["constant", "underfitting"]
-    assert "0.143" in failure_signatures(h, majority_share=0.669)[0].text
+    assert "0.143" in failure_signatures(h, constant=of_seven(0.669))[0].text
     assert kinds(h, 0.65) == ["underfitting"]
+    other = arm(flat, flat, accuracy, accuracy, balanced=(0.44,) * 31)
+    assert kinds(other, 0.669) == ["underfitting"]
+    assert kinds(arm(flat, flat, accuracy, accuracy), 0.669) == ["constant", "underfitting"]
     assert kinds(h) == ["underfitting"]
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
+def test_the_constant_answer_is_what_naming_one_class_scores(labels: list[int]):
+    y = np.array(labels)
+    found = constant_answer(y)
+    named = np.bincount(y).argmax()
+    assert found.accuracy == pytest.approx((y == named).mean())
+    assert found.balanced_accuracy == pytest.approx(np.mean([c == named for c in np.unique(y)]))
+    assert found.matches(found.accuracy, found.balanced_accuracy) and found.matches(found.accuracy, None)
 
 
 def test_short_runs_are_not_judged():

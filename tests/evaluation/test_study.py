@@ -17,7 +17,8 @@ from dermdemo.evaluation.study import compare_predictions, compare_runs, differi
 from dermdemo.evaluation.study_figure import curves_figure, save_curves
 
 
-def write_arm(folder: Path, *, speed: float, drift: float, epochs: int = 12, **config: Any) -> Path:
+def write_arm(folder: Path, *, speed: float, drift: float, epochs: int = 12, balanced: float = 0.4,
+              **config: Any) -> Path:
     """A run whose losses fall at `speed` and whose validation loss rises by `drift` per epoch."""
     folder.mkdir()
     settings = {"classes": list(HAM10000_CLASSES), "head": {"lr": 0.001}, "encoder": folder.name, **config}
@@ -26,7 +27,7 @@ def write_arm(folder: Path, *, speed: float, drift: float, epochs: int = 12, **c
     for e in range(epochs + 1):
         loss = 2 * float(np.exp(-speed * e)) + 0.2
         train = {"loss": loss, "accuracy": 1 - loss / 2.5, "balanced_accuracy": 0.5}
-        val = {"loss": loss + drift * e, "accuracy": 1 - (loss + drift * e) / 2.5, "balanced_accuracy": 0.4}
+        val = {"loss": loss + drift * e, "accuracy": 1 - (loss + drift * e) / 2.5, "balanced_accuracy": balanced}
         lines.append(json.dumps({"kind": "epoch", "epoch": e, "train": train, "val": val, "lr": 1e-3}))
     (folder / "events.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
@@ -117,13 +118,16 @@ def test_validation_predictions_serve_where_test_ones_are_missing(runs, make_sco
 
 def test_a_constant_predictor_is_found_from_stored_validation_labels(tmp_path, make_scored):
     """Flat losses and a validation accuracy of 0.12, which is also the share of the largest class."""
-    run = write_arm(tmp_path / "flat", speed=0.0, drift=0.0)
+    run = write_arm(tmp_path / "flat", speed=0.0, drift=0.0, balanced=1 / 9)
+    varied = write_arm(tmp_path / "varied", speed=0.0, drift=0.0)
     other = write_arm(tmp_path / "other", speed=0.2, drift=0.0)
     y = np.arange(50) % 9  # 6 of 50 images in each of the first five classes
-    write_predictions(run, make_scored(50, 9), "val", y=y)
+    for each in (run, varied):
+        write_predictions(each, make_scored(50, 9), "val", y=y)
     t = compare_runs(run, other, classes=tuple("abcdefghi"))
     assert [s.kind for s in t.arms[0].signatures] == ["constant", "underfitting"]
     assert "constant" not in [s.kind for s in t.arms[1].signatures]
+    assert [s.kind for s in compare_runs(varied, other).arms[0].signatures] == ["underfitting"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from dermdemo.config import FinetuneConfig, PretrainConfig
 from dermdemo.data.readable import prepare
 from dermdemo.data.synthetic import write_synthetic
 from dermdemo.errors import CheckpointError, ConfigError
+from dermdemo.evaluation.constant import ConstantAnswer
 from dermdemo.evaluation.predict import predict
 from dermdemo.models.checkpoint import load_classifier, load_meta
 from dermdemo.models.encoder import Encoder
@@ -192,12 +193,13 @@ def test_warnings_name_overfitting_underfitting_and_constancy() -> None:
                                                            "balanced_accuracy": balanced}}
                 for k, (t, v) in enumerate(zip(train, val, strict=True))]
 
-    falling = [1.0, 0.8, 0.6, 0.4, 0.3, 0.2]
-    names = lambda *args, **kw: [n for n, _ in classifier_warnings(history(*args, **kw), majority=0.67)]  # noqa: E731
+    falling, constant = [1.0, 0.8, 0.6, 0.4, 0.3, 0.2], ConstantAnswer(accuracy=0.67, balanced_accuracy=1 / 7)
+    names = lambda *args, **kw: [n for n, _ in classifier_warnings(history(*args, **kw), constant=constant)]  # noqa: E731
     assert names(falling, falling) == []
     assert names(falling, [1.0, 0.8, 0.7, 0.75, 0.8, 0.9]) == ["overfitting"]
     assert names([1.0] * 6, [1.0] * 6) == ["underfitting"]
     assert names(falling, falling, accuracy=0.67, balanced=0.143) == ["constant-predictor"]
+    assert names(falling, falling, accuracy=0.67, balanced=0.44) == []
 
 
 @pytest.mark.parametrize("unfrozen", [0, 1, 4])

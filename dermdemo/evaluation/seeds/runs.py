@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dermdemo.errors import DataError
+from dermdemo.evaluation.constant import constant_answer
 from dermdemo.evaluation.curves import Signature, failure_signatures
 from dermdemo.evaluation.history import (
     ArmHistory,
@@ -16,7 +17,6 @@ from dermdemo.evaluation.history import (
     finished_on,
     load_history,
     load_predictions,
-    majority_share,
 )
 from dermdemo.evaluation.image_scores import RunScores, SplitScores, read_scores
 from dermdemo.evaluation.seeds.folder import (
@@ -108,10 +108,10 @@ def _run(place: RunPlace, settings: StudySettings) -> Run:
     scores = read_scores(place.folder / SCORES)
     if scores.epochs != history.epochs:
         raise DataError(f"Run {place.name} has scores of other epochs than its curves.")
-    share = majority_share(val.y) if val is not None else None
+    constant = None if val is None else constant_answer(val.y)
     thresholds = {float(k): float(t["value"]) for k, t in meta.thresholds.items()}
     return Run(name=place.name, history=history, scores=scores, test=test, temperature=meta.temperature,
-               thresholds=thresholds, signatures=failure_signatures(history, majority_share=share), reading=reading,
+               thresholds=thresholds, signatures=failure_signatures(history, constant=constant), reading=reading,
                finished=finished_on(place.folder), meta=meta)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from dermdemo.config import FinetuneConfig
 from dermdemo.diagnoses import HAM10000_CLASSES
+from dermdemo.evaluation.constant import constant_answer
 from dermdemo.evaluation.curves import failure_signatures
-from dermdemo.evaluation.history import ArmHistory, Curve, StoredPredictions, majority_share
+from dermdemo.evaluation.history import ArmHistory, Curve, StoredPredictions
 from dermdemo.evaluation.image_scores import RunScores, SplitScores
 from dermdemo.evaluation.seeds.folder import Reading, StudySettings
 from dermdemo.evaluation.seeds.runs import Run, Study
@@ -71,7 +72,7 @@ def make_run(arm: str, seed: int, made: Made, *, n: int = 140, epochs: int = 6, 
                                                                            "hardware": "CPU, 2 threads"},
                       versions={"torch": "2.0"}, arm=arm)
     return Run(name=history.name, history=history, scores=scores, test=test, temperature=1.5, thresholds={0.8: 0.4},
-               signatures=failure_signatures(history, majority_share=majority_share(scores.val.y)),
+               signatures=failure_signatures(history, constant=constant_answer(scores.val.y)),
                reading=Reading(sha256=checkpoint.sha256, split_hash="b" * 64, readings=1), finished="2026-01-01",
                meta=checkpoint)
 
