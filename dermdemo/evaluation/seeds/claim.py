@@ -15,6 +15,7 @@ from dermdemo.evaluation.scores import LOWER_IS_BETTER
 from dermdemo.evaluation.seeds.gaps import BEST, LAST, MATCHED
 from dermdemo.evaluation.seeds.table import Row, Table, versus
 from dermdemo.evaluation.seeds.unseen import SHARE
+from dermdemo.evaluation.seeds.variants import PIXELS, RANDOM
 
 Sign = Literal["lower", "higher", "not distinguishable", "not known"]
 Verdict = Literal["lower", "higher", "mixed", "not distinguishable", "not known"]
@@ -171,10 +172,10 @@ _CONTROL = {
     "not distinguishable": "not distinguishable from",
 }  # fmt: skip
 _CREDIT = {
-    "higher": "its pretraining has helped",
-    "lower": "its pretraining has not helped",
-    "mixed": "whether its pretraining has helped depends on the figure",
-    "not distinguishable": "nothing can be credited to its pretraining",
+    "higher": "its pretraining has helped beyond that start",
+    "lower": "its pretraining has not helped beyond that start",
+    "mixed": "whether its pretraining has helped beyond that start depends on the figure",
+    "not distinguishable": "nothing beyond that start can be credited to its pretraining",
 }
 
 
@@ -182,13 +183,14 @@ def controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
     """Pretrained arms against the same network untrained, and against pixels."""
     out = []
     for arm in (a for a in ("vae", "ae", "ssl", "imagenet") if a in arms):
-        for reference, words in (("random", "a random encoder trained alike (`random`)"),
-                                 ("pixels", "logistic regression on pixels (`pixels`)")):
+        for reference, words in ({r: f"{what} trained alike" for r, what in RANDOM.items()}
+                                 | {PIXELS: "logistic regression on pixels"}).items():
             signs = score_signs(table, arm, reference)
             found = joint(signs.values())
             if found != "not known":
-                credit = f": {_CREDIT[found]}" if reference == "random" else ""
-                out.append(told(f"On unseen lesions `{arm}` is {_CONTROL[found]} {words}{credit}", signs))
+                credit = f": {_CREDIT[found]}" if reference in RANDOM else ""
+                out.append(told(f"On unseen lesions `{arm}` is {_CONTROL[found]} {words} (`{reference}`){credit}",
+                                signs))
     return tuple(out)
 
 

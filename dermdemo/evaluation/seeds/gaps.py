@@ -18,12 +18,12 @@ from dermdemo.evaluation.curves import at_train_accuracy
 from dermdemo.evaluation.seeds.runs import Run, Study
 from dermdemo.evaluation.seeds.sampling import LesionWeights, Resampling, estimate
 from dermdemo.evaluation.seeds.table import MEAN, Row, versus
-from dermdemo.evaluation.seeds.variants import PIXELS
+from dermdemo.evaluation.seeds.variants import PIXELS, RANDOM
 
 QUANTITIES = (("train", "loss"), ("val", "loss"), ("train", "accuracy"), ("val", "accuracy"),
               ("train-val", "loss_gap"), ("train-val", "accuracy_gap"))
 INITIAL, FIRST, LAST, BEST, MATCHED = "initial", "first", "last", "best", "matched"
-REFERENCES = ("imagenet", "random")
+REFERENCES = ("imagenet", *RANDOM)
 Positions = Mapping[int, float]  # seed -> index into the epochs of its run, between two where not whole
 
 

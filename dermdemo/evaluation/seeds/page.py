@@ -8,7 +8,7 @@ from dermdemo import RESEARCH_NOTICE
 from dermdemo.evaluation import paper
 from dermdemo.evaluation.report_text import DASH
 from dermdemo.evaluation.scores import LOWER_IS_BETTER
-from dermdemo.evaluation.seeds import claim
+from dermdemo.evaluation.seeds import claim, gaps
 from dermdemo.evaluation.seeds.claim import AGAINST, CLAIMED, NAMES, sign
 from dermdemo.evaluation.seeds.facts import StudyFacts
 from dermdemo.evaluation.seeds.gaps import BEST, FIRST, INITIAL, LAST, MATCHED, matched_to
@@ -151,7 +151,7 @@ def _gaps(table: Table, facts: StudyFacts) -> list[str]:
            "nothing by itself: a constant predictor has none, and a model that fits little has little."]
     scopes = [("At the last epoch", LAST), ("At the epoch with the lowest validation loss", BEST)]
     scopes += [(f"Where the training accuracy first reaches the lower of its own final one and that of `{r}`",
-                matched_to(r)) for r in (AGAINST, "random") if r in facts.arms]
+                matched_to(r)) for r in gaps.REFERENCES if r in facts.arms]
     columns = (("train", "accuracy"), ("val", "accuracy"), ("train-val", "accuracy_gap"), ("train", "loss"),
                ("val", "loss"), ("train-val", "loss_gap"))
     for words, scope in scopes:

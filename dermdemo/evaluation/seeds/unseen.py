@@ -20,9 +20,9 @@ from dermdemo.evaluation.scores import STANDARD_METRICS, Metric, WeightedScores,
 from dermdemo.evaluation.seeds.runs import Run, Study
 from dermdemo.evaluation.seeds.sampling import Resampling, estimate
 from dermdemo.evaluation.seeds.table import MEAN, Row, versus
-from dermdemo.evaluation.seeds.variants import PIXELS
+from dermdemo.evaluation.seeds.variants import PIXELS, RANDOM
 
-REFERENCES = ("imagenet", "random", PIXELS)
+REFERENCES = ("imagenet", *RANDOM, PIXELS)
 OF_PROBABILITIES = ("brier", "nll", "ece", "classwise_ece")
 SHARE = "largest_predicted_share"
 Key = tuple[str, str]  # metric, scope

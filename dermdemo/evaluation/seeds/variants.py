@@ -17,6 +17,8 @@ from dermdemo.errors import ConfigError
 DEFAULT_ARMS = ("vae", "imagenet", "random", "random-head", "random-ls1", "random-head-ls1", "scratch")
 PIXELS = "pixels"
 UNTRAINED = ("random", "scratch")
+# What pretraining must beat.
+RANDOM = {"random": "a random encoder", "random-ls1": "a random encoder with layer scale 1"}
 ALL_STAGES = 4
 WORDS = {
     "vae": "VAE on lesions, no labels",
