@@ -93,10 +93,10 @@ def answers(table: Table) -> tuple[Answer, ...]:
     return (*out, Answer(question="Lower training accuracy at the last epoch?", answer=answer, row=row))
 
 
-def gap_signs(table: Table, scope: str) -> dict[str, Sign]:
-    """Both gaps at one place: ``lower`` is what the paper claims."""
+def gap_signs(table: Table, scope: str, reference: str = AGAINST) -> dict[str, Sign]:
+    """Both gaps of the VAE arm at one place: against `AGAINST`, ``lower`` is what the paper claims."""
     both = ("loss_gap", "accuracy_gap")
-    return {NAMES[m]: sign(difference(table, CLAIMED, AGAINST, "train-val", m, scope)) for m in both}
+    return {NAMES[m]: sign(difference(table, CLAIMED, reference, "train-val", m, scope)) for m in both}
 
 
 def score_signs(table: Table, arm: str, reference: str) -> dict[str, Sign]:
@@ -177,11 +177,30 @@ _CREDIT = {
     "mixed": "whether its pretraining has helped beyond that start depends on the figure",
     "not distinguishable": "nothing beyond that start can be credited to its pretraining",
 }
+_GAP_CONTROL = {
+    "higher": ("larger than", ": without any pretraining it is smaller still"),
+    "lower": ("smaller than", ""),
+    "mixed": ("smaller by one measure and larger by the other than", ""),
+    "not distinguishable": ("not distinguishable from", ": such a gap is no sign of pretraining"),
+}  # fmt: skip
+
+
+def gap_controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
+    """The gap of the VAE arm at the last epoch against that of the same network untrained."""
+    out = []
+    for reference, what in ((r, what) for r, what in RANDOM.items() if CLAIMED in arms and r in arms):
+        signs = gap_signs(table, LAST, reference)
+        found = joint(signs.values())
+        if found != "not known":
+            how, so = _GAP_CONTROL[found]
+            out.append(told(f"The gap of `{CLAIMED}` at the last epoch is {how} that of {what} trained alike "
+                            f"(`{reference}`){so}", signs))
+    return tuple(out)
 
 
 def controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
-    """Pretrained arms against the same network untrained, and against pixels."""
-    out = []
+    """The gap beside that of untrained networks, then scores of pretrained arms beside theirs and beside pixels."""
+    out = list(gap_controls(table, arms))
     for arm in (a for a in ("vae", "ae", "ssl", "imagenet") if a in arms):
         for reference, words in ({r: f"{what} trained alike" for r, what in RANDOM.items()}
                                  | {PIXELS: "logistic regression on pixels"}).items():

@@ -82,6 +82,18 @@ def test_pretraining_gets_credit_only_against_a_random_encoder(control: str) -> 
     assert "pretraining" not in said(HIGHER, "pixels")
 
 
+@pytest.mark.parametrize(("interval", "expected"), [
+    (HIGHER, "is larger than that of a random encoder trained alike (`random`): without any pretraining it is"),
+    (LOWER, "is smaller than that of a random encoder trained alike (`random`) ("),
+    (OPEN, "is not distinguishable from that of a random encoder trained alike (`random`): such a gap is no sign"),
+])  # fmt: skip
+def test_the_gap_is_held_against_that_of_a_random_encoder(interval: tuple[float, float], expected: str) -> None:
+    rows = Table(tuple(row("train-val", m, "last", interval, "vae - random") for m in ("loss_gap", "accuracy_gap")))
+    found = claim.controls(rows, ("vae", "imagenet", "random"))
+    assert len(found) == 1 and expected in found[0] and found[0].endswith("loss gap, accuracy gap).")
+    assert claim.controls(rows, ("imagenet", "random")) == claim.controls(Table(()), ("vae", "random")) == ()
+
+
 def test_a_constant_predictor_is_named() -> None:
     rows = (Row(arm="random-head", seed=MEAN, split="test", metric=SHARE, scope="all", value=0.999),
             Row(arm="vae", seed=MEAN, split="test", metric=SHARE, scope="all", value=0.7))
