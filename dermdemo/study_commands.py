@@ -55,6 +55,8 @@ class Study:
     MB a run): --report works with it, and a study goes on from it. Images are named by the ids of the data set."""
     page: Path | None = None
     """The page; table and figures go into the folder of its name beside it. By default study.md in the study."""
+    save: Path | None = None
+    """Folder of checkpoints beside which table and facts are put too: the app's Models tab shows them."""
     resamples: int = 1000
     """Bootstrap resamples over lesions and seeds."""
 
@@ -95,7 +97,8 @@ class Study:
         from dermdemo.evaluation.seeds.report import report
         from dermdemo.evaluation.seeds.sampling import Resampling
 
-        print(report(folder, self.page or folder / "study.md", Resampling(n_resamples=self.resamples)))
+        page, how = self.page or folder / "study.md", Resampling(n_resamples=self.resamples)
+        print(report(folder, page, how, store=self.save))
         return 0
 
 

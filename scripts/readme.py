@@ -6,13 +6,10 @@ import re
 import sys
 from pathlib import Path
 
-from dermdemo.evaluation.seeds import claim
-from dermdemo.evaluation.seeds.facts import StudyFacts, facts_from_json
-from dermdemo.evaluation.seeds.gaps import LAST, MATCHED
-from dermdemo.evaluation.seeds.page import figure, grid, stand_in
-from dermdemo.evaluation.seeds.report import FACTS_FILE, TABLE_FILE
-from dermdemo.evaluation.seeds.table import Table, from_csv, versus
-from dermdemo.evaluation.seeds.unseen import REFERENCES
+from dermdemo.evaluation.seeds.facts import StudyFacts
+from dermdemo.evaluation.seeds.page import figure, grid
+from dermdemo.evaluation.seeds.summary import COLUMNS, load_results, summarise
+from dermdemo.evaluation.seeds.table import Table
 from dermdemo.models.card import verdict
 from dermdemo.models.checkpoint import META_FILE, CheckpointMeta, load_meta
 from dermdemo.models.stored_figures import read_reconstruction
@@ -73,30 +70,17 @@ def _provenance(name: str, meta: CheckpointMeta) -> str:
     return text + "."
 
 
-def load_page(folder: Path) -> tuple[Table, StudyFacts]:
-    """Table and facts that the page of a study is written from. Raises DataError if one is damaged."""
-    texts = [(folder / name).read_text(encoding="utf-8") for name in (TABLE_FILE, FACTS_FILE)]
-    return from_csv(texts[0], f"'{folder}'"), facts_from_json(texts[1], f"'{folder}'")
-
-
 def study(table: Table, facts: StudyFacts) -> str:
     """Markdown: means over seeds of every arm, and what they say about the claim."""
-    columns = (("test", "balanced_accuracy", "all"), ("test", "macro_auc", "all"), ("train", "accuracy", LAST),
-               ("train-val", "loss_gap", LAST), ("train-val", "loss_gap", MATCHED))
-    names = [*facts.arms, *(versus(claim.CLAIMED, other) for other in REFERENCES if other in facts.arms)]
-    rows = [(f"`{name}`" if name in facts.arms else name.replace(" - ", " minus "),
-             *(figure(table.find(name, *c), signed=c[0] == "train-val" or name not in facts.arms) for c in columns))
-            for name in names]
-    head = ("arm", "balanced accuracy", "macro AUC", "training accuracy, last epoch", "loss gap, last epoch",
-            "loss gap at equal training accuracy")
-    said = [*stand_in(facts), *claim.conclusion(table), *claim.controls(table, tuple(facts.arms))]
-    left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
+    found = summarise(table, facts)
+    rows = [(f"{line.arm} minus {line.reference}" if line.reference else f"`{line.arm}`",
+             *(figure(row, signed=line.signed(k)) for k, row in enumerate(line.rows))) for line in found.lines]
     n = len(facts.finished_seeds)
     return "\n".join([
         f"Means of {n} seed{'s' if n != 1 else ''} ({len(facts.models)} models, schedule {facts.config['schedule']}, "
-        f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test read once per "
-        "model. The whole [page](docs/study.md) has every figure.", "", *grid(head, rows), "",
-        *(f"- {s}" for s in (*said, *left)), ""])
+        f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test "
+        f"{facts.test_read}. The whole [page](docs/study.md) has every figure.", "",
+        *grid(("arm", *COLUMNS), rows), "", *(f"- {s}" for s in found.said), ""])
 
 
 def updated(text: str, block: str, name: str = "results") -> str:
@@ -109,7 +93,7 @@ def main() -> int:
     path = ROOT / "README.md"
     text = path.read_text(encoding="utf-8")
     new = updated(text, results(shipped(ROOT / "checkpoints")))
-    new = updated(new, study(*load_page(STUDY)), "study")
+    new = updated(new, study(*load_results(STUDY)), "study")
     if "--check" in sys.argv[1:]:
         return int(new != text)
     path.write_text(new, encoding="utf-8")

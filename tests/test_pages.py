@@ -10,10 +10,11 @@ import pytest
 from dermdemo.evaluation.seeds.report import aggregate, report
 from dermdemo.evaluation.seeds.runs import load_study_runs
 from dermdemo.evaluation.seeds.sampling import Resampling
+from dermdemo.evaluation.seeds.summary import FACTS_FILE, TABLE_FILE, load_results
 from dermdemo.evaluation.seeds.table import from_csv, to_csv
-from dermdemo.evaluation.study_record import STUDY_FILE, load_study
+from dermdemo.evaluation.study_record import STUDY_FILE, STUDY_FOLDER, load_study
 from dermdemo.models.card import CARD_FILE, render_card
-from scripts.readme import RECORDS, ROOT, STUDY, load_page, results, shipped, study, updated
+from scripts.readme import RECORDS, ROOT, STUDY, results, shipped, study, updated
 
 METAS = shipped(ROOT / "checkpoints")
 
@@ -25,7 +26,7 @@ def test_the_results_in_the_readme_are_those_of_the_checkpoints() -> None:
 
 def test_what_the_readme_says_of_the_study_is_what_its_table_says() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = study(*load_page(STUDY))
+    block = study(*load_results(STUDY))
     assert block in text and updated(text, block, "study") == text, "run `python -m scripts.readme`"
 
 
@@ -37,12 +38,17 @@ def test_the_page_of_the_study_is_what_the_shipped_table_gives(tmp_path: Path) -
 
 def test_the_table_of_the_study_is_what_the_shipped_runs_give() -> None:
     rows, facts = aggregate(load_study_runs(RECORDS), Resampling(n_resamples=10))
-    table, shipped_facts = load_page(STUDY)
+    table, shipped_facts = load_results(STUDY)
     assert (facts.models, facts.missing, facts.config) == (
         shipped_facts.models, shipped_facts.missing, shipped_facts.config)
     made, there = ({dataclasses.replace(r, value=None, low=None, high=None): r.value for r in found}
                    for found in (from_csv(to_csv(rows)).rows, table.rows))
     assert made == pytest.approx(there, rel=1e-4, abs=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", [TABLE_FILE, FACTS_FILE])
+def test_the_app_shows_the_results_of_the_page(name: str) -> None:
+    assert (ROOT / "checkpoints" / STUDY_FOLDER / name).read_bytes() == (STUDY / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", METAS)

@@ -13,6 +13,7 @@ from dermdemo.ui.evidence.gather import Evidence
 from dermdemo.ui.evidence.kept import kept
 from dermdemo.ui.evidence.loaded import loaded
 from dermdemo.ui.evidence.parts import PREFIX, hashed, section
+from dermdemo.ui.evidence.seeds import seeds
 from dermdemo.ui.evidence.study import study
 from dermdemo.ui.figures import escape
 from dermdemo.ui.live import NOTHING, LiveStatus
@@ -26,7 +27,7 @@ def render(evidence: Evidence, status: LiveStatus | None = None) -> str:
         status: which version is served, where versions are known of.
     """
     parts = (loaded(evidence), metrics(evidence), classes(evidence), confusions(evidence), malignancy(evidence),
-             calibration(evidence), kept(evidence), study(evidence))  # fmt: skip
+             calibration(evidence), kept(evidence), seeds(evidence), study(evidence))  # fmt: skip
     body = "".join(parts)
     said = problems([*([words.SERVED_NOT] if status and status.problem else []), *evidence.problems])
     return f'<div class="dd-result dd-models">{said}{served(status)}{navigation(body)}{body}</div>'

@@ -12,11 +12,17 @@ import numpy as np
 from dermdemo.evaluation.assess import stored_figures
 from dermdemo.evaluation.malignancy import set_thresholds
 from dermdemo.evaluation.report import ReportIdentity, build_report
+from dermdemo.evaluation.seeds.report import aggregate
+from dermdemo.evaluation.seeds.sampling import Resampling
+from dermdemo.evaluation.seeds.summary import FACTS_FILE, TABLE_FILE
+from dermdemo.evaluation.seeds.table import to_csv
 from dermdemo.evaluation.study import compare_runs
-from dermdemo.evaluation.study_record import save_study
+from dermdemo.evaluation.study_record import STUDY_FOLDER, save_study
 from dermdemo.models.card import write_card
 from dermdemo.models.checkpoint import CheckpointMeta, load_meta, rewrite_meta, save_checkpoint, vae_parts
 from dermdemo.ui.evidence.gather import Evidence, gather
+from tests.evaluation.seeds.studies import Made
+from tests.evaluation.seeds.studies import make_study as make_seeds
 from tests.evaluation.study_store import Study, make_study
 from tests.evaluation.test_study import write_predictions
 from tests.models.tiny import CLASSES, meta, vae
@@ -71,7 +77,18 @@ def make_store(root: Path) -> Study:
     write_card(study.store / "vae", load_meta(study.store / "vae"))
     table = compare_runs(study.vae, study.imagenet, n_resamples=50)
     save_study(study.store, study.vae, study.imagenet, table)
+    write_seeds(study.store)
     return study
+
+
+def write_seeds(store: Path) -> None:
+    """The results of a study over two seeds with a control, beside the checkpoints."""
+    made = {"vae": Made(signal=1.0, train_accuracy=0.7, loss_gap=0.05), "random": Made(signal=0.2),
+            "imagenet": Made(signal=2.5, train_accuracy=0.9, loss_gap=0.4, accuracy_gap=0.2)}
+    rows, facts = aggregate(make_seeds(made, seeds=(0, 1)), Resampling(n_resamples=40))
+    (store / STUDY_FOLDER).mkdir(exist_ok=True)
+    (store / STUDY_FOLDER / TABLE_FILE).write_text(to_csv(rows))
+    (store / STUDY_FOLDER / FACTS_FILE).write_text(facts.to_json())
 
 
 def with_figures(before: CheckpointMeta, data: Scored) -> CheckpointMeta:

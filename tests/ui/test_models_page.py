@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from dermdemo.evaluation.seeds.summary import FACTS_FILE, summarise
 from dermdemo.models.checkpoint import load_meta, rewrite_meta
 from dermdemo.models.stored_figures import BaselineFigures, Figure
 from dermdemo.ui import text
@@ -123,6 +124,24 @@ def test_no_gap_without_the_score_beside_it(evidence: Evidence) -> None:
     assert f"{small.last.accuracy_gap:+.3f}" in said and f"{large.last.accuracy_gap:+.3f}" in said
 
 
+def test_the_study_over_seeds_says_what_its_intervals_say(evidence: Evidence) -> None:
+    assert evidence.seeds is not None
+    table, facts = evidence.seeds
+    page = Checked(render(evidence)).text
+    assert words.SEEDS_TITLE.format(n=2) in page and words.SEEDS_OTHERS in page
+    for arm in ("vae", "imagenet", "vae - imagenet", "vae - random"):
+        row = table.find(arm, "test", "macro_auc")
+        sign = "+" if " - " in arm else ""
+        assert row is not None and (
+            f"{row.value:{sign}.3f} {row.low:{sign}.3f} to {row.high:{sign}.3f}".replace("-", "−") in page)
+    for sentence in summarise(table, facts).said:
+        assert sentence.replace("`", "") in page
+    for start in (evidence.vae.sha256, "0" * 64):
+        other = dataclasses.replace(evidence, seeds=(table, dataclasses.replace(facts, starts={"vae": start})))
+        assert words.SEEDS_VAE[start == evidence.vae.sha256] in render(other)
+    assert 'id="dd-models-seeds"' not in render(dataclasses.replace(evidence, seeds=None))
+
+
 def test_a_study_of_other_models_is_said(store: Path) -> None:
     path = store / "study" / "study.json"
     data = json.loads(path.read_text())
@@ -164,8 +183,10 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_shown(store: Path) -> None:
     meta = load_meta(store / "vae-arm")
     rewrite_meta(store / "vae-arm", dataclasses.replace(meta, metrics={"test": {"figures": "none"}}))
     (store / "study" / "study.json").write_text("{")
+    (store / "study" / FACTS_FILE).write_bytes(b"\xff")
     page = Checked(render(evidence_of(store))).text
     assert words.PROBLEMS_TITLE in page and "not valid JSON" in page and "evaluate it again" in page
+    assert "holds no results of a study that can be read" in page
     assert "The natural-image arm beats" in page
 
 

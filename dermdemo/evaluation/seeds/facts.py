@@ -74,6 +74,12 @@ class StudyFacts:
         return tuple(sorted({m.seed for m in self.models}))
 
     @property
+    def test_read(self) -> str:
+        """How often test was read: ``read once per model``, or the most that any model needed."""
+        most = max((m.readings for m in self.models), default=0)
+        return "read once per model" if most <= 1 else f"read up to {most} times per model"
+
+    @property
     def networks(self) -> tuple[str, ...]:
         """The arms that were trained by Stage II."""
         return tuple(a for a in self.arms if a != PIXELS)

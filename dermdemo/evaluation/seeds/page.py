@@ -61,8 +61,7 @@ def _name(metric: str) -> str:
 
 
 def _head(table: Table, facts: StudyFacts, assets: str) -> list[str]:
-    n, most = len(facts.finished_seeds), max((m.readings for m in facts.models), default=0)
-    read = "read once per model" if most <= 1 else f"read up to {most} times per model"
+    n = len(facts.finished_seeds)
     test = next((r for r in table.rows if r.split == "test" and r.metric == "accuracy"), None)
     images = f"{test.n_images} images of {test.n_lesions} lesions" if test else "no image"
     intervals = (f"95 % intervals by bootstrap over lesions and {n} seeds" if n > 1 else
@@ -71,9 +70,9 @@ def _head(table: Table, facts: StudyFacts, assets: str) -> list[str]:
     return [
         f"# The study with {n} seed{'s' if n != 1 else ''}", "", f"> {RESEARCH_NOTICE}", "",
         f"Written by `python -m dermdemo study --report` from [the table]({assets}/results.csv) and "
-        f"[the facts]({assets}/results.json): do not edit. {facts.data}, split by lesion; test: {images}, {read}; "
-        f"{intervals}, {facts.n_resamples} resamples. Schedule {facts.config['schedule']} (pixels x "
-        "epochs), all epochs trained, the last one kept."]
+        f"[the facts]({assets}/results.json): do not edit. {facts.data}, split by lesion; test: {images}, "
+        f"{facts.test_read}; {intervals}, {facts.n_resamples} resamples. Schedule "
+        f"{facts.config['schedule']} (pixels x epochs), all epochs trained, the last one kept."]
 
 
 def _verdict(table: Table, facts: StudyFacts) -> list[str]:

@@ -14,22 +14,26 @@ from dermdemo.evaluation.seeds.gaps import INITIAL, LAST, gap_rows
 from dermdemo.evaluation.seeds.page import render
 from dermdemo.evaluation.seeds.runs import Run, Study, load_study_runs
 from dermdemo.evaluation.seeds.sampling import Resampling
+from dermdemo.evaluation.seeds.summary import FACTS_FILE, TABLE_FILE
 from dermdemo.evaluation.seeds.table import PUBLISHED, Row, from_csv, to_csv
 from dermdemo.evaluation.seeds.unseen import unseen_rows
+from dermdemo.evaluation.study_record import STUDY_FOLDER
 
-TABLE_FILE, FACTS_FILE = "results.csv", "results.json"
 SIGNATURES = ("overfitting", "underfitting", "constant")
 
 
-def report(folder: Path, page: Path, how: Resampling) -> Path:
+def report(folder: Path, page: Path, how: Resampling, *, store: Path | None = None) -> Path:
     """Write `page`, and table, facts and figures into the folder of its name beside it (``study.md``: ``study/``).
 
     Args:
         folder: a study, or a folder that holds a table and facts written by this function.
+        store: folder of checkpoints; table and facts are put beside them too, for the app's Models tab.
 
     Raises:
-        DataError: neither, or no run has finished.
+        DataError: neither, or no run has finished; or the store is not there.
     """
+    if store is not None and not store.is_dir():
+        raise DataError(f"There is no folder of checkpoints '{store}' to put the results beside.")
     if (folder / SETTINGS_FILE).exists():
         rows, facts = aggregate(load_study_runs(folder), how)
         table_text, facts_text = to_csv(rows), facts.to_json()
@@ -41,10 +45,11 @@ def report(folder: Path, page: Path, how: Resampling) -> Path:
     assets = page.with_suffix("")
     if assets == page:
         raise DataError(f"The page is a Markdown file: give it a name such as {page.name}.md.")
-    assets.mkdir(parents=True, exist_ok=True)
     table, facts = from_csv(table_text, f"'{folder}'"), facts_from_json(facts_text, f"'{folder}'")
-    _write(assets / TABLE_FILE, table_text)
-    _write(assets / FACTS_FILE, facts_text)
+    for place in (assets, *([store / STUDY_FOLDER] if store else [])):
+        place.mkdir(parents=True, exist_ok=True)
+        _write(place / TABLE_FILE, table_text)
+        _write(place / FACTS_FILE, facts_text)
     save_figures(table, tuple(facts.arms), assets)
     _write(page, render(table, facts, assets.name))
     return page

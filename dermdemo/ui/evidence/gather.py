@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dermdemo.errors import DermdemoError
+from dermdemo.evaluation.seeds.facts import StudyFacts
+from dermdemo.evaluation.seeds.summary import TABLE_FILE, load_results
+from dermdemo.evaluation.seeds.table import Table
 from dermdemo.evaluation.study_record import STUDY_FILE, STUDY_FOLDER, StudyRecord, load_study
 from dermdemo.models.card import CARD_FILE
 from dermdemo.models.checkpoint import CheckpointMeta, find_base, load_meta
@@ -34,6 +37,7 @@ class Evidence:
         baseline: of the pixels, on the same test split.
         reconstruction: of the VAE; None if it was not evaluated.
         study: the stored comparison; None if there is none.
+        seeds: table and facts of a stored study over seeds; None if there is none.
         cards: checkpoint name -> its card as Markdown.
         problems: sentences on what could not be read.
         retrained: whether these are a promoted version and not the shipped models.
@@ -46,6 +50,7 @@ class Evidence:
     baseline: BaselineFigures | None
     reconstruction: StoredReconstruction | None = None
     study: StudyRecord | None
+    seeds: tuple[Table, StudyFacts] | None = None
     cards: Mapping[str, str]
     problems: tuple[str, ...] = ()
     retrained: bool = False
@@ -84,7 +89,7 @@ def gather(root: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointMeta]) 
     bases = _bases(root, (vae, *arms.values()), problems)
     return Evidence(
         vae=vae, arms=arms, bases=bases, tests=tests, baseline=baseline, reconstruction=made,
-        study=_study(root, problems),
+        study=_study(root, problems), seeds=_seeds(root, problems),
         cards={m.name: card_text(root / m.name) for m in (vae, *arms.values(), *bases)}, problems=tuple(problems),
     )  # fmt: skip
 
@@ -123,6 +128,17 @@ def _study(root: Path, problems: list[str]) -> StudyRecord | None:
         return None
     try:
         return load_study(folder)
+    except DermdemoError as error:
+        problems.append(str(error))
+        return None
+
+
+def _seeds(root: Path, problems: list[str]) -> tuple[Table, StudyFacts] | None:
+    folder = root / STUDY_FOLDER
+    if not (folder / TABLE_FILE).exists():
+        return None
+    try:
+        return load_results(folder)
     except DermdemoError as error:
         problems.append(str(error))
         return None

@@ -133,6 +133,20 @@ TABLE_REGION = "{title}: table, scrolls sideways"
 CARDS_TITLE = "Model cards"
 NO_CARD = "No card is stored with this checkpoint."
 
+SEEDS_TITLE = "The study over {n} seeds"
+SEEDS_TITLE_ONE = "The study over seeds: one so far"
+SEEDS_INTRO = (
+    "{models} models, every arm trained anew with each seed by one recipe ({schedule}, px × epochs; learning rate of "
+    "the last stage {lr}); means, 95 % intervals over lesions and seeds. Test was {read}."
+)
+SEEDS_OTHERS = "They are other models than those served: this tells what the method does, and not how good those are."
+SEEDS_VAE = {
+    True: "The VAE arm starts from the VAE that is served.",
+    False: "The VAE arm starts from another VAE than the one that is served.",
+}
+SEEDS_ARM, SEEDS_MINUS = "Arm", "{arm} minus {reference}"
+SEEDS_REGION = "Study over seeds"
+
 STUDY_TITLE = "The study: does pretraining without labels overfit less?"
 STUDY_NONE = (
     "No comparison of the two arms is stored with these checkpoints. Make one: `python -m dermdemo compare "
@@ -217,6 +231,6 @@ PAIRED_MCNEMAR = (
 NAVIGATION = "On this page"
 SECTIONS = {
     "loaded": "Loaded models", "figures": "Figures", "classes": "By class", "confusions": "Confusions",
-    "malignancy": "Malignancy", "calibration": "Calibration", "kept": "Reconstruction", "study": "Study",
-    "curves": "Curves", "differences": "Differences",
+    "malignancy": "Malignancy", "calibration": "Calibration", "kept": "Reconstruction",
+    "seeds": "Seeds", "study": "Study", "curves": "Curves", "differences": "Differences",
 }  # fmt: skip

@@ -56,6 +56,18 @@ def test_the_page_needs_only_the_table_and_the_facts(page: Path, tmp_path: Path)
     assert contents(elsewhere) == contents(page)
 
 
+def test_results_are_put_beside_checkpoints_for_the_app(page: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no folder of checkpoints"):
+        report(page.with_suffix(""), tmp_path / "study.md", HOW, store=tmp_path / "none")
+    (tmp_path / "store").mkdir()
+    report(page.with_suffix(""), tmp_path / "study.md", HOW, store=tmp_path / "store")
+    (tmp_path / "study.md").unlink()
+    report(page.with_suffix(""), tmp_path / "study.md", HOW, store=tmp_path / "store")  # again: replaced
+    assert contents(tmp_path / "study.md") == contents(page)
+    for name in ("results.csv", "results.json"):
+        assert (tmp_path / "store" / "study" / name).read_bytes() == (page.with_suffix("") / name).read_bytes()
+
+
 def test_the_page_says_what_the_figures_say(page: Path) -> None:
     text = page.read_text()
     for expected in ("ends with the smaller gap", "In absolute figures on unseen lesions the VAE arm is worse",

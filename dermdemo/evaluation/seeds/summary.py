@@ -1,0 +1,63 @@
+"""A study in a few lines, for README and the Models tab; `page` has every figure. And where its results lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dermdemo.errors import DataError
+from dermdemo.evaluation.seeds import claim
+from dermdemo.evaluation.seeds.facts import StudyFacts, facts_from_json
+from dermdemo.evaluation.seeds.gaps import LAST, MATCHED
+from dermdemo.evaluation.seeds.page import stand_in
+from dermdemo.evaluation.seeds.table import Row, Table, from_csv, versus
+from dermdemo.evaluation.seeds.unseen import REFERENCES
+
+TABLE_FILE, FACTS_FILE = "results.csv", "results.json"
+COLUMNS = {
+    "balanced accuracy": ("test", "balanced_accuracy", "all"),
+    "macro AUC": ("test", "macro_auc", "all"),
+    "training accuracy, last epoch": ("train", "accuracy", LAST),
+    "loss gap, last epoch": ("train-val", "loss_gap", LAST),
+    "loss gap at equal training accuracy": ("train-val", "loss_gap", MATCHED),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """An arm, or a paired difference where `reference` names one; a row of the table for each of `COLUMNS`."""
+
+    arm: str
+    reference: str | None
+    rows: tuple[Row | None, ...]
+
+    def signed(self, column: int) -> bool:
+        """Whether a figure is a gap or a difference, which is shown with its sign."""
+        return self.reference is not None or list(COLUMNS.values())[column][0] == "train-val"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Arms and differences, and sentences on the claim, all of which follow from intervals."""
+
+    lines: tuple[Line, ...]
+    said: tuple[str, ...]
+
+
+def summarise(table: Table, facts: StudyFacts) -> Summary:
+    """The arms, then the claimed one against each reference that was trained, then what that says."""
+    pairs = [(arm, None) for arm in facts.arms] + [(claim.CLAIMED, r) for r in REFERENCES if r in facts.arms]
+    lines = (Line(arm=arm, reference=r, rows=tuple(table.find(versus(arm, r) if r else arm, *c)
+                                                   for c in COLUMNS.values())) for arm, r in pairs)
+    left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
+    return Summary(lines=tuple(lines), said=(*stand_in(facts), *claim.conclusion(table),
+                                             *claim.controls(table, tuple(facts.arms)), *left))
+
+
+def load_results(folder: Path) -> tuple[Table, StudyFacts]:
+    """Table and facts that `report` wrote. Raises DataError if one is missing or damaged."""
+    try:
+        texts = [(folder / name).read_text(encoding="utf-8") for name in (TABLE_FILE, FACTS_FILE)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"'{folder}' holds no results of a study that can be read: {error}.") from error
+    return from_csv(texts[0], f"'{folder / TABLE_FILE}'"), facts_from_json(texts[1], f"'{folder / FACTS_FILE}'")
