@@ -74,11 +74,11 @@ def study(table: Table, facts: StudyFacts) -> str:
     """Markdown: means over seeds of every arm, and what they say about the claim."""
     found = summarise(table, facts)
     rows = [(f"{line.arm} minus {line.reference}" if line.reference else f"`{line.arm}`",
-             *(figure(row, signed=line.signed(k)) for k, row in enumerate(line.rows))) for line in found.lines]
+             *(figure(row, signed=signed) for row, signed in line.cells)) for line in found.lines]
     n = len(facts.finished_seeds)
     return "\n".join([
         f"Means of {n} seed{'s' if n != 1 else ''} ({len(facts.models)} models, schedule {facts.config['schedule']}, "
-        f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over lesions and seeds, test "
+        f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over {facts.drawn}, test "
         f"{facts.test_read}. The whole [page](docs/study.md) has every figure.", "",
         *grid(("arm", *COLUMNS), rows), "", *(f"- {s}" for s in found.said), ""])
 

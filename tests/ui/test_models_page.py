@@ -140,6 +140,9 @@ def test_the_study_over_seeds_says_what_its_intervals_say(evidence: Evidence) ->
         other = dataclasses.replace(evidence, seeds=(table, dataclasses.replace(facts, starts={"vae": start})))
         assert words.SEEDS_VAE[start == evidence.vae.sha256] in render(other)
     assert 'id="dd-models-seeds"' not in render(dataclasses.replace(evidence, seeds=None))
+    first = dataclasses.replace(facts, models=tuple(m for m in facts.models if m.seed == 0))
+    one = render(dataclasses.replace(evidence, seeds=(table, first)))
+    assert words.SEEDS_TITLE_ONE in one and "intervals over lesions only, as there is one seed" in one
 
 
 def test_a_study_of_other_models_is_said(store: Path) -> None:

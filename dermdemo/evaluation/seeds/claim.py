@@ -171,6 +171,7 @@ _CONTROL = {
     "higher": "better than", "lower": "worse than", "mixed": "better than by some figures and worse by others than",
     "not distinguishable": "not distinguishable from",
 }  # fmt: skip
+_CONTROLS = {**{r: f"{what} trained alike" for r, what in RANDOM.items()}, PIXELS: "logistic regression on pixels"}
 _CREDIT = {
     "higher": "its pretraining has helped beyond that start",
     "lower": "its pretraining has not helped beyond that start",
@@ -185,25 +186,24 @@ _GAP_CONTROL = {
 }  # fmt: skip
 
 
-def gap_controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
+def gap_controls(table: Table) -> tuple[str, ...]:
     """The gap of the VAE arm at the last epoch against that of the same network untrained."""
     out = []
-    for reference, what in ((r, what) for r, what in RANDOM.items() if CLAIMED in arms and r in arms):
+    for reference in RANDOM:
         signs = gap_signs(table, LAST, reference)
         found = joint(signs.values())
         if found != "not known":
             how, so = _GAP_CONTROL[found]
-            out.append(told(f"The gap of `{CLAIMED}` at the last epoch is {how} that of {what} trained alike "
-                            f"(`{reference}`){so}", signs))
+            out.append(told(f"The gap of `{CLAIMED}` at the last epoch is {how} that of "
+                            f"{_CONTROLS[reference]} (`{reference}`){so}", signs))
     return tuple(out)
 
 
 def controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
     """The gap beside that of untrained networks, then scores of pretrained arms beside theirs and beside pixels."""
-    out = list(gap_controls(table, arms))
+    out = list(gap_controls(table))
     for arm in (a for a in ("vae", "ae", "ssl", "imagenet") if a in arms):
-        for reference, words in ({r: f"{what} trained alike" for r, what in RANDOM.items()}
-                                 | {PIXELS: "logistic regression on pixels"}).items():
+        for reference, words in _CONTROLS.items():
             signs = score_signs(table, arm, reference)
             found = joint(signs.values())
             if found != "not known":

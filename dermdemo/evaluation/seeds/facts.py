@@ -74,6 +74,12 @@ class StudyFacts:
         return tuple(sorted({m.seed for m in self.models}))
 
     @property
+    def drawn(self) -> str:
+        """What the bootstrap drew: ``lesions and 5 seeds``; lesions only where there is one seed."""
+        n = len(self.finished_seeds)
+        return f"lesions and {n} seeds" if n > 1 else "lesions only, as there is one seed"
+
+    @property
     def test_read(self) -> str:
         """How often test was read: ``read once per model``, or the most that any model needed."""
         most = max((m.readings for m in self.models), default=0)

@@ -64,9 +64,8 @@ def _head(table: Table, facts: StudyFacts, assets: str) -> list[str]:
     n = len(facts.finished_seeds)
     test = next((r for r in table.rows if r.split == "test" and r.metric == "accuracy"), None)
     images = f"{test.n_images} images of {test.n_lesions} lesions" if test else "no image"
-    intervals = (f"95 % intervals by bootstrap over lesions and {n} seeds" if n > 1 else
-                 "95 % intervals by bootstrap over lesions only, as there is one seed: they say nothing of how much "
-                 "another seed would change")
+    intervals = f"95 % intervals by bootstrap over {facts.drawn}"
+    intervals += "" if n > 1 else ": they say nothing of how much another seed would change"
     return [
         f"# The study with {n} seed{'s' if n != 1 else ''}", "", f"> {RESEARCH_NOTICE}", "",
         f"Written by `python -m dermdemo study --report` from [the table]({assets}/results.csv) and "

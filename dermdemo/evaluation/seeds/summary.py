@@ -25,15 +25,15 @@ COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """An arm, or a paired difference where `reference` names one; a row of the table for each of `COLUMNS`."""
+    """An arm, or a paired difference where `reference` names one.
+
+    Attributes:
+        cells: a row of the table for each of `COLUMNS`, and whether it is a gap or a difference, shown with its sign.
+    """
 
     arm: str
     reference: str | None
-    rows: tuple[Row | None, ...]
-
-    def signed(self, column: int) -> bool:
-        """Whether a figure is a gap or a difference, which is shown with its sign."""
-        return self.reference is not None or list(COLUMNS.values())[column][0] == "train-val"
+    cells: tuple[tuple[Row | None, bool], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,9 @@ class Summary:
 def summarise(table: Table, facts: StudyFacts) -> Summary:
     """The arms, then the claimed one against each reference that was trained, then what that says."""
     pairs = [(arm, None) for arm in facts.arms] + [(claim.CLAIMED, r) for r in REFERENCES if r in facts.arms]
-    lines = (Line(arm=arm, reference=r, rows=tuple(table.find(versus(arm, r) if r else arm, *c)
-                                                   for c in COLUMNS.values())) for arm, r in pairs)
+    lines = (Line(arm=arm, reference=r, cells=tuple(
+        (table.find(versus(arm, r) if r else arm, split, *where), r is not None or split == "train-val")
+        for split, *where in COLUMNS.values())) for arm, r in pairs)
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
     return Summary(lines=tuple(lines), said=(*stand_in(facts), *claim.conclusion(table),
                                              *claim.controls(table, tuple(facts.arms)), *left))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from dermdemo.errors import DermdemoError
 from dermdemo.evaluation.seeds.facts import StudyFacts
@@ -24,6 +25,7 @@ from dermdemo.models.stored_figures import (
 )
 
 TONES = ("a", "b")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,8 @@ def gather(root: Path, vae: CheckpointMeta, arms: Mapping[str, CheckpointMeta]) 
     bases = _bases(root, (vae, *arms.values()), problems)
     return Evidence(
         vae=vae, arms=arms, bases=bases, tests=tests, baseline=baseline, reconstruction=made,
-        study=_study(root, problems), seeds=_seeds(root, problems),
+        study=_stored(root / STUDY_FOLDER, STUDY_FILE, load_study, problems),
+        seeds=_stored(root / STUDY_FOLDER, TABLE_FILE, load_results, problems),
         cards={m.name: card_text(root / m.name) for m in (vae, *arms.values(), *bases)}, problems=tuple(problems),
     )  # fmt: skip
 
@@ -122,23 +125,12 @@ def _bases(root: Path, models: tuple[CheckpointMeta, ...], problems: list[str]) 
     return tuple(found.values())
 
 
-def _study(root: Path, problems: list[str]) -> StudyRecord | None:
-    folder = root / STUDY_FOLDER
-    if not (folder / STUDY_FILE).exists():
+def _stored(folder: Path, file: str, load: Callable[[Path], T], problems: list[str]) -> T | None:
+    """What `load` makes of a folder; None where the file is not there, or cannot be read and that is a problem."""
+    if not (folder / file).exists():
         return None
     try:
-        return load_study(folder)
-    except DermdemoError as error:
-        problems.append(str(error))
-        return None
-
-
-def _seeds(root: Path, problems: list[str]) -> tuple[Table, StudyFacts] | None:
-    folder = root / STUDY_FOLDER
-    if not (folder / TABLE_FILE).exists():
-        return None
-    try:
-        return load_results(folder)
+        return load(folder)
     except DermdemoError as error:
         problems.append(str(error))
         return None

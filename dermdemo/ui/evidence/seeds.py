@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dermdemo.evaluation.seeds.claim import CLAIMED
 from dermdemo.evaluation.seeds.facts import StudyFacts
 from dermdemo.evaluation.seeds.summary import COLUMNS, Line, summarise
 from dermdemo.evaluation.seeds.table import Row
 from dermdemo.ui.evidence.gather import Evidence
 from dermdemo.ui.evidence.parts import figure_table, note, region, section
+from dermdemo.ui.evidence.study import DASH, number, signed
 from dermdemo.ui.figures import escape, with_code
 from dermdemo.ui.wording import models as words
-
-DASH = "–"
 
 
 def seeds(evidence: Evidence) -> str:
@@ -22,7 +23,7 @@ def seeds(evidence: Evidence) -> str:
     found = summarise(table, facts)
     n = len(facts.finished_seeds)
     said = "".join(f"<li>{with_code(sentence)}</li>" for sentence in found.said)
-    rows = [(_label(line, facts), [_cell(row, signed=line.signed(k)) for k, row in enumerate(line.rows)])
+    rows = [(_label(line, facts), [_cell(row, signed if with_sign else number) for row, with_sign in line.cells])
             for line in found.lines]  # fmt: skip
     shown = figure_table((words.SEEDS_ARM, *(f"{name[0].upper()}{name[1:]}" for name in COLUMNS)), rows,
                          css="dd-seeds")  # fmt: skip
@@ -33,7 +34,8 @@ def seeds(evidence: Evidence) -> str:
 
 def _intro(evidence: Evidence, facts: StudyFacts) -> str:
     intro = words.SEEDS_INTRO.format(models=len(facts.models), schedule=facts.config["schedule"],
-                                     lr=facts.config["stage_lr"], read=facts.test_read)  # fmt: skip
+                                     lr=facts.config["stage_lr"], drawn=facts.drawn,
+                                     read=facts.test_read)  # fmt: skip
     said = [intro, words.SEEDS_OTHERS]
     if CLAIMED in facts.starts:
         said.append(words.SEEDS_VAE[facts.starts[CLAIMED] == evidence.vae.sha256])
@@ -46,14 +48,10 @@ def _label(line: Line, facts: StudyFacts) -> str:
     return f"<code>{escape(line.arm)}</code><small>{escape(facts.arms[line.arm])}</small>"
 
 
-def _cell(row: Row | None, *, signed: bool) -> str:
+def _cell(row: Row | None, shown: Callable[[float | None], str]) -> str:
     """The figure and, below it, its interval."""
-    if row is None or row.value is None:
+    if row is None:
         return DASH
-
-    def text(value: float) -> str:
-        return f"{value:{'+' if signed else ''}.3f}".replace("-", "−")
-
     interval = "" if row.low is None or row.high is None else (
-        f" <span>{text(row.low)} {escape(words.TO)} {text(row.high)}</span>")
-    return f"<b>{text(row.value)}</b>{interval}"
+        f" <span>{shown(row.low)} {escape(words.TO)} {shown(row.high)}</span>")
+    return f"<b>{shown(row.value)}</b>{interval}"

@@ -137,7 +137,7 @@ SEEDS_TITLE = "The study over {n} seeds"
 SEEDS_TITLE_ONE = "The study over seeds: one so far"
 SEEDS_INTRO = (
     "{models} models, every arm trained anew with each seed by one recipe ({schedule}, px × epochs; learning rate of "
-    "the last stage {lr}); means, 95 % intervals over lesions and seeds. Test was {read}."
+    "the last stage {lr}); means, 95 % intervals over {drawn}. Test was {read}."
 )
 SEEDS_OTHERS = "They are other models than those served: this tells what the method does, and not how good those are."
 SEEDS_VAE = {

@@ -91,7 +91,7 @@ def test_the_gap_is_held_against_that_of_a_random_encoder(interval: tuple[float,
     rows = Table(tuple(row("train-val", m, "last", interval, "vae - random") for m in ("loss_gap", "accuracy_gap")))
     found = claim.controls(rows, ("vae", "imagenet", "random"))
     assert len(found) == 1 and expected in found[0] and found[0].endswith("loss gap, accuracy gap).")
-    assert claim.controls(rows, ("imagenet", "random")) == claim.controls(Table(()), ("vae", "random")) == ()
+    assert claim.controls(Table(()), ("vae", "random")) == ()
 
 
 def test_a_constant_predictor_is_named() -> None:
