@@ -15,11 +15,10 @@ from dermdemo.evaluation.scores import LOWER_IS_BETTER
 from dermdemo.evaluation.seeds.gaps import BEST, LAST, MATCHED
 from dermdemo.evaluation.seeds.table import Row, Table, versus
 from dermdemo.evaluation.seeds.unseen import SHARE
-from dermdemo.evaluation.seeds.variants import PIXELS, RANDOM
+from dermdemo.evaluation.seeds.variants import AGAINST, CLAIMED, OTHER_TASKS, PIXELS, RANDOM
 
 Sign = Literal["lower", "higher", "not distinguishable", "not known"]
 Verdict = Literal["lower", "higher", "mixed", "not distinguishable", "not known"]
-CLAIMED, AGAINST = "vae", "imagenet"
 ALMOST_ALL = 0.98  # share of one class among predictions from which a model counts as constant
 ABSOLUTE = (("test", "balanced_accuracy"), ("test", "macro_auc"), ("test", "malignant_auc"), ("test", "accuracy"))
 NAMES = {
@@ -93,10 +92,10 @@ def answers(table: Table) -> tuple[Answer, ...]:
     return (*out, Answer(question="Lower training accuracy at the last epoch?", answer=answer, row=row))
 
 
-def gap_signs(table: Table, scope: str, reference: str = AGAINST) -> dict[str, Sign]:
-    """Both gaps of the VAE arm at one place: against `AGAINST`, ``lower`` is what the paper claims."""
+def gap_signs(table: Table, scope: str, reference: str = AGAINST, arm: str = CLAIMED) -> dict[str, Sign]:
+    """Both gaps of an arm at one place: of the VAE arm against `AGAINST`, ``lower`` is what the paper claims."""
     both = ("loss_gap", "accuracy_gap")
-    return {NAMES[m]: sign(difference(table, CLAIMED, reference, "train-val", m, scope)) for m in both}
+    return {NAMES[m]: sign(difference(table, arm, reference, "train-val", m, scope)) for m in both}
 
 
 def score_signs(table: Table, arm: str, reference: str) -> dict[str, Sign]:
@@ -210,6 +209,20 @@ def controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
                 credit = f": {_CREDIT[found]}" if reference in RANDOM else ""
                 out.append(told(f"On unseen lesions `{arm}` is {_CONTROL[found]} {words} (`{reference}`){credit}",
                                 signs))
+    return tuple(out)
+
+
+def other_tasks(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
+    """Arms pretrained without labels by another task: their gap and their scores against both arms of the claim."""
+    out = []
+    for arm, reference in ((a, r) for a in OTHER_TASKS for r in (AGAINST, CLAIMED) if a in arms and r in arms):
+        gaps, scores = gap_signs(table, LAST, reference, arm), score_signs(table, arm, reference)
+        gap, score = joint(gaps.values()), joint(scores.values())
+        if gap != "not known":
+            out.append(told(f"The gap of `{arm}` at the last epoch is {_GAP_CONTROL[gap][0]} that of `{reference}`",
+                            gaps))
+        if score != "not known":
+            out.append(told(f"On unseen lesions `{arm}` is {_CONTROL[score]} `{reference}`", scores))
     return tuple(out)
 
 

@@ -18,12 +18,11 @@ from dermdemo.evaluation.curves import at_train_accuracy
 from dermdemo.evaluation.seeds.runs import Run, Study
 from dermdemo.evaluation.seeds.sampling import LesionWeights, Resampling, estimate
 from dermdemo.evaluation.seeds.table import MEAN, Row, versus
-from dermdemo.evaluation.seeds.variants import PIXELS, RANDOM
+from dermdemo.evaluation.seeds.variants import PIXELS, TRAINED_REFERENCES, compared_with
 
 QUANTITIES = (("train", "loss"), ("val", "loss"), ("train", "accuracy"), ("val", "accuracy"),
               ("train-val", "loss_gap"), ("train-val", "accuracy_gap"))
 INITIAL, FIRST, LAST, BEST, MATCHED = "initial", "first", "last", "best", "matched"
-REFERENCES = ("imagenet", *RANDOM)
 Positions = Mapping[int, float]  # seed -> index into the epochs of its run, between two where not whole
 
 
@@ -165,8 +164,8 @@ def gap_rows(study: Study, how: Resampling) -> tuple[list[Row], list[str]]:
         last = positions(study, PIXELS, LAST)
         found = figures.rows(PIXELS, LAST, figures.of_arm(PIXELS, last), None)
         rows += [row for row in found if row.value is not None]
-    for reference in (r for r in REFERENCES if r in networks):
-        for arm in (a for a in networks if a != reference and study.seeds(a, reference)):
+    for reference in (r for r in TRAINED_REFERENCES if r in networks):
+        for arm in (a for a in compared_with(reference, networks) if study.seeds(a, reference)):
             rows += _differences(figures, arm, reference)
             more, reasons = _matched(figures, arm, reference)
             rows += more
@@ -195,6 +194,7 @@ def _matched(figures: GapFigures, arm: str, reference: str) -> tuple[list[Row], 
         return [], reasons
     a, b = (figures.of_arm(name, side) for name, side in zip((arm, reference), sides, strict=True))
     epochs = [_mean_epoch(figures.study, name, side) for name, side in zip((arm, reference), sides, strict=True)]
-    other = [] if arm in REFERENCES else figures.rows(reference, matched_to(arm), b, epochs[1])  # else its own turn
+    own_turn = arm in TRAINED_REFERENCES and reference in compared_with(arm, figures.study.arms)
+    other = [] if own_turn else figures.rows(reference, matched_to(arm), b, epochs[1])
     return [*figures.rows(arm, matched_to(reference), a, epochs[0]), *other,
             *figures.rows(versus(arm, reference), MATCHED, (a[0] - b[0], a[1] - b[1]), None)], []

@@ -8,13 +8,14 @@ from dermdemo import RESEARCH_NOTICE
 from dermdemo.evaluation import paper
 from dermdemo.evaluation.report_text import DASH
 from dermdemo.evaluation.scores import LOWER_IS_BETTER
-from dermdemo.evaluation.seeds import claim, gaps
-from dermdemo.evaluation.seeds.claim import AGAINST, CLAIMED, NAMES, sign
+from dermdemo.evaluation.seeds import claim
+from dermdemo.evaluation.seeds.claim import NAMES, sign
 from dermdemo.evaluation.seeds.facts import StudyFacts
 from dermdemo.evaluation.seeds.gaps import BEST, FIRST, INITIAL, LAST, MATCHED, matched_to
 from dermdemo.evaluation.seeds.page_limits import how_made, limits
 from dermdemo.evaluation.seeds.table import PUBLISHED, Row, Table, versus
-from dermdemo.evaluation.seeds.unseen import REFERENCES, SHARE
+from dermdemo.evaluation.seeds.unseen import SHARE
+from dermdemo.evaluation.seeds.variants import AGAINST, CLAIMED, REFERENCES, TRAINED_REFERENCES, compared_with
 
 TEST_METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc", "accuracy", "macro_f1", "mcc")
 PROBABILITY_METRICS = ("nll", "brier", "ece", "classwise_ece")
@@ -76,10 +77,11 @@ def _head(table: Table, facts: StudyFacts, assets: str) -> list[str]:
 
 def _verdict(table: Table, facts: StudyFacts) -> list[str]:
     rows = [(a.question, a.answer, figure(a.row, signed=True)) for a in claim.answers(table)]
-    found = [*claim.conclusion(table), *claim.constant(table, tuple(facts.arms))]
+    arms = tuple(facts.arms)
+    found = [*claim.conclusion(table), *claim.constant(table, arms)]
     return ["## What our data say about the claim", "",
             " ".join([CLAIM, *stand_in(facts)]), "",
-            *(f"- {s}" for s in (*found, *claim.controls(table, tuple(facts.arms)))), "",
+            *(f"- {s}" for s in (*found, *claim.controls(table, arms), *claim.other_tasks(table, arms))), "",
             *grid((f"`{CLAIMED}` against `{AGAINST}`", "answer", f"{CLAIMED} minus {AGAINST}"), rows), "",
             "An answer needs an interval that leaves 0 out. The intervals are not corrected for their number: of 20 "
             "comparisons without any difference one is expected to leave 0 out."]
@@ -149,7 +151,7 @@ def _gaps(table: Table, facts: StudyFacts) -> list[str]:
            "nothing by itself: a constant predictor has none, and a model that fits little has little."]
     scopes = [("At the last epoch", LAST), ("At the epoch with the lowest validation loss", BEST)]
     scopes += [(f"Where the training accuracy first reaches the lower of its own final one and that of `{r}`",
-                matched_to(r)) for r in gaps.REFERENCES if r in facts.arms]
+                matched_to(r)) for r in TRAINED_REFERENCES if r in facts.arms]
     columns = (("train", "accuracy"), ("val", "accuracy"), ("train-val", "accuracy_gap"), ("train", "loss"),
                ("val", "loss"), ("train-val", "loss_gap"))
     for words, scope in scopes:
@@ -173,12 +175,13 @@ def _differences(table: Table, facts: StudyFacts) -> list[str]:
     columns += [("train-val", m, s) for s in (LAST, MATCHED) for m in ("loss_gap", "accuracy_gap")]
     for reference in (r for r in REFERENCES if r in facts.arms):
         rows = []
-        for arm in (a for a in facts.arms if a != reference):
+        for arm in compared_with(reference, tuple(facts.arms)):
             found = [table.find(versus(arm, reference), *c) for c in columns]
             if any(found):
                 rows.append((f"`{arm}`", *(_bold(r) for r in found)))
-        head = ("arm", *(_name(m) + ("" if s == "all" else f", {s}") for _, m, s in columns))
-        out += ["", f"Against `{reference}`:", "", *grid(head, rows)]
+        if rows:
+            head = ("arm", *(_name(m) + ("" if s == "all" else f", {s}") for _, m, s in columns))
+            out += ["", f"Against `{reference}`:", "", *grid(head, rows)]
     return out
 
 

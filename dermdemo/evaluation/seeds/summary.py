@@ -11,7 +11,7 @@ from dermdemo.evaluation.seeds.facts import StudyFacts, facts_from_json
 from dermdemo.evaluation.seeds.gaps import LAST, MATCHED
 from dermdemo.evaluation.seeds.page import stand_in
 from dermdemo.evaluation.seeds.table import Row, Table, from_csv, versus
-from dermdemo.evaluation.seeds.unseen import REFERENCES
+from dermdemo.evaluation.seeds.variants import AGAINST, CLAIMED, OTHER_TASKS, REFERENCES
 
 TABLE_FILE, FACTS_FILE = "results.csv", "results.json"
 COLUMNS = {
@@ -45,14 +45,18 @@ class Summary:
 
 
 def summarise(table: Table, facts: StudyFacts) -> Summary:
-    """The arms, then the claimed one against each reference that was trained, then what that says."""
-    pairs = [(arm, None) for arm in facts.arms] + [(claim.CLAIMED, r) for r in REFERENCES if r in facts.arms]
+    """The arms, the claimed one against each reference, other label-free ones against both; what that says."""
+    arms = facts.arms
+    pairs: list[tuple[str, str | None]] = [(arm, None) for arm in arms]
+    pairs += [(CLAIMED, r) for r in REFERENCES if r in arms and r != CLAIMED]
+    pairs += [(arm, r) for arm in OTHER_TASKS for r in (AGAINST, CLAIMED) if arm in arms and r in arms]
     lines = (Line(arm=arm, reference=r, cells=tuple(
         (table.find(versus(arm, r) if r else arm, split, *where), r is not None or split == "train-val")
         for split, *where in COLUMNS.values())) for arm, r in pairs)
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
     return Summary(lines=tuple(lines), said=(*stand_in(facts), *claim.conclusion(table),
-                                             *claim.controls(table, tuple(facts.arms)), *left))
+                                             *claim.controls(table, tuple(facts.arms)),
+                                             *claim.other_tasks(table, tuple(facts.arms)), *left))
 
 
 def load_results(folder: Path) -> tuple[Table, StudyFacts]:

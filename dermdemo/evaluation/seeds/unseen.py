@@ -20,9 +20,8 @@ from dermdemo.evaluation.scores import STANDARD_METRICS, Metric, WeightedScores,
 from dermdemo.evaluation.seeds.runs import Run, Study
 from dermdemo.evaluation.seeds.sampling import Resampling, estimate
 from dermdemo.evaluation.seeds.table import MEAN, Row, versus
-from dermdemo.evaluation.seeds.variants import PIXELS, RANDOM
+from dermdemo.evaluation.seeds.variants import PIXELS, REFERENCES, compared_with
 
-REFERENCES = ("imagenet", *RANDOM, PIXELS)
 OF_PROBABILITIES = ("brier", "nll", "ece", "classwise_ece")
 SHARE = "largest_predicted_share"
 Key = tuple[str, str]  # metric, scope
@@ -99,7 +98,7 @@ def _rows(study: Study, figures: Figures) -> list[Row]:
                      for name, value in figures.single(arm, s).items()]
         rows += [figures.row(arm, MEAN, name, *drawn) for name, drawn in figures.drawn(arm, seeds).items()]
     for reference in (r for r in REFERENCES if r in arms):
-        for arm in (a for a in arms if a != reference and study.seeds(a, reference)):
+        for arm in (a for a in compared_with(reference, arms) if study.seeds(a, reference)):
             seeds = study.seeds(arm, reference)
             a, b = figures.drawn(arm, seeds), figures.drawn(reference, seeds)
             rows += [figures.row(versus(arm, reference), MEAN, name, a[name][0] - b[name][0], a[name][1] - b[name][1])

@@ -17,6 +17,8 @@ from dermdemo.errors import ConfigError
 DEFAULT_ARMS = ("vae", "imagenet", "random", "random-head", "random-ls1", "random-head-ls1", "scratch")
 PIXELS = "pixels"
 UNTRAINED = ("random", "scratch")
+CLAIMED, AGAINST = "vae", "imagenet"  # the arms of the paper's claim
+OTHER_TASKS = ("ae", "ssl")  # pretrained without labels like the claimed arm, by another task
 # What pretraining must beat.
 RANDOM = {"random": "a random encoder", "random-ls1": "a random encoder with layer scale 1"}
 ALL_STAGES = 4
@@ -29,6 +31,16 @@ WORDS = {
     "scratch": "random weights",
     PIXELS: "PCA of pixels, logistic regression",
 }
+
+
+# What arms are set against, by figures of train and val and by those of test.
+TRAINED_REFERENCES = (AGAINST, CLAIMED, *RANDOM)
+REFERENCES = (*TRAINED_REFERENCES, PIXELS)
+
+
+def compared_with(reference: str, arms: Sequence[str]) -> tuple[str, ...]:
+    """The arms that are set against a reference: all others; against the claimed one its like, `OTHER_TASKS`."""
+    return tuple(a for a in arms if a != reference and (reference != CLAIMED or a in OTHER_TASKS))
 
 
 @dataclass(frozen=True, kw_only=True)

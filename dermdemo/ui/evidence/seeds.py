@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dermdemo.evaluation.seeds.claim import CLAIMED
 from dermdemo.evaluation.seeds.facts import StudyFacts
 from dermdemo.evaluation.seeds.summary import COLUMNS, Line, summarise
 from dermdemo.evaluation.seeds.table import Row
+from dermdemo.evaluation.seeds.variants import CLAIMED
 from dermdemo.ui.evidence.gather import Evidence
 from dermdemo.ui.evidence.parts import figure_table, note, region, section
 from dermdemo.ui.evidence.study import DASH, number, signed

@@ -94,6 +94,22 @@ def test_the_gap_is_held_against_that_of_a_random_encoder(interval: tuple[float,
     assert claim.controls(Table(()), ("vae", "random")) == ()
 
 
+@pytest.mark.parametrize(("interval", "gap", "score"), [
+    (HIGHER, "larger than", "better than"), (LOWER, "smaller than", "worse than"),
+    (OPEN, "not distinguishable from", "not distinguishable from"),
+])  # fmt: skip
+@pytest.mark.parametrize("reference", ["vae", "imagenet"])
+def test_another_task_without_labels_is_set_against_both_arms(interval: tuple[float, float], gap: str, score: str,
+                                                              reference: str) -> None:
+    rows = [row("train-val", m, "last", interval, f"ssl - {reference}") for m in ("loss_gap", "accuracy_gap")]
+    rows += [row(s, m, "all", interval, f"ssl - {reference}") for s, m in claim.ABSOLUTE]
+    first, second = claim.other_tasks(Table(tuple(rows)), ("vae", "imagenet", "ssl"))
+    assert f"The gap of `ssl` at the last epoch is {gap} that of `{reference}` (" in first
+    assert f"On unseen lesions `ssl` is {score} `{reference}` (" in second
+    assert claim.other_tasks(Table(tuple(rows)), ("vae", "imagenet", "random")) == ()
+    assert claim.other_tasks(Table(()), ("vae", "imagenet", "ssl")) == ()
+
+
 def test_a_constant_predictor_is_named() -> None:
     rows = (Row(arm="random-head", seed=MEAN, split="test", metric=SHARE, scope="all", value=0.999),
             Row(arm="vae", seed=MEAN, split="test", metric=SHARE, scope="all", value=0.7))

@@ -6,7 +6,7 @@ import pytest
 
 from dermdemo.config import FinetuneConfig
 from dermdemo.errors import ConfigError
-from dermdemo.evaluation.seeds.variants import DEFAULT_ARMS, parse_arms, parse_variant
+from dermdemo.evaluation.seeds.variants import DEFAULT_ARMS, REFERENCES, compared_with, parse_arms, parse_variant
 
 
 @pytest.mark.parametrize(("name", "unfrozen", "scale"), [
@@ -17,6 +17,14 @@ def test_a_name_says_what_is_trained_and_how_it_starts(name: str, unfrozen: int,
     base = FinetuneConfig(lr=0.01)
     config = parse_variant(name).config(base, 3)
     assert (config.unfrozen_stages, config.layer_scale, config.seed, config.lr) == (unfrozen, scale, 3, 0.01)
+
+
+def test_an_arm_is_set_against_every_reference_and_the_claimed_one_against_its_like_only() -> None:
+    arms = ("vae", "ssl", "imagenet", "random", "pixels")
+    pairs = {(arm, r) for r in REFERENCES for arm in compared_with(r, arms)}
+    assert {r for arm, r in pairs if arm == "vae"} == {"imagenet", "random", "random-ls1", "pixels"}
+    assert {arm for arm, r in pairs if r == "vae"} == {"ssl"}
+    assert all(arm != r for arm, r in pairs)
 
 
 def test_every_control_of_the_default_set_differs_from_the_others() -> None:
