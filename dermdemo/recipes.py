@@ -17,10 +17,11 @@ from dermdemo.errors import DermdemoError
 
 Recipe = Literal["gpu", "laptop"]
 RECIPES: dict[Recipe, str] = {
-    "gpu": "Stage I 270 epochs at 128 px and 30 at 224 px, stand-in 30 epochs at 32 px and 30 at 64 px, arms 50 "
-           "epochs at 224 px. Sources of fewer pixels, as a 200 x 150 px copy of HAM10000, are upsampled.",
+    "gpu": "Stage I 270 epochs at 128 px and 30 at 224 px, for the study by SimCLR too, stand-in 30 epochs at 32 px "
+           "and 30 at 64 px, arms 50 epochs at 224 px. Sources of fewer pixels, as a 200 x 150 px "
+           "copy of HAM10000, are upsampled.",
     "laptop": "Stage I 40 epochs at 64 px and 8 at 128 px, stand-in 12 epochs at 32 px and 3 at 64 px, arms 30 "
-              "epochs at 128 px, in the study over seeds at 64 px.",
+              "epochs at 128 px, in the study over seeds at 64 px; for the study also SimCLR, 40 epochs at 64 px.",
 }
 State = Literal["done", "begun", "to do"]
 Call = Callable[[Sequence[str]], int]
@@ -104,6 +105,7 @@ def steps(what: Reproduction) -> list[Step]:
              argv=("embed", what.source, "--checkpoints", str(store), "--no-features", "--device", what.device)),
     ]
     if what.seeds:
+        listed.append(train("ssl", "pretrain-ssl", what.source))  # the study takes it up from the store
         listed.append(Step(
             name="study", run=study, done=(study / "study.md").exists,
             argv=("study", what.source, *preset, "--store", str(store), "--weights", stand_in, "--encoder",

@@ -23,7 +23,7 @@ def test_every_command_is_understood_and_takes_the_preset(recipe: Recipe, tmp_pa
     listed = steps(reproduction(tmp_path, recipe))
     assert {step.state() for step in listed} == {"to do"}
     commands = {step.name: parse(step.argv) for step in listed}
-    for name in ("vae", "stand-in", "vae-arm", "imagenet-arm", "study"):
+    for name in ("vae", "stand-in", "vae-arm", "imagenet-arm", "ssl", "study"):
         command = next(step.argv[0] for step in listed if step.name == name)
         assert commands[name].config.schedule == PRESETS[command][recipe].config.schedule
     assert commands["study"].seeds == (0, 1) and commands["imagenet-arm"].weights == str(
@@ -33,21 +33,21 @@ def test_every_command_is_understood_and_takes_the_preset(recipe: Recipe, tmp_pa
 
 
 def test_the_schedules_are_what_the_recipes_say() -> None:
-    said = {"laptop": ("64x40,128x8", "32x12,64x3", "128x30", "64x30"),
-            "gpu": ("128x270,224x30", "32x30,64x30", "224x50", "224x50")}
+    said = {"laptop": ("64x40,128x8", "64x40", "32x12,64x3", "128x30", "64x30"),
+            "gpu": ("128x270,224x30", "128x270,224x30", "32x30,64x30", "224x50", "224x50")}
     for recipe, schedules in said.items():
-        commands = ("pretrain", "pretrain-supervised", "train", "study")
+        commands = ("pretrain", "pretrain-ssl", "pretrain-supervised", "train", "study")
         assert schedules == tuple(PRESETS[c][recipe].config.schedule for c in commands)
 
 
 def test_without_seeds_there_is_no_study(tmp_path: Path) -> None:
-    assert "study" not in [step.name for step in steps(reproduction(tmp_path, seeds=()))]
+    assert not {"study", "ssl"} & {step.name for step in steps(reproduction(tmp_path, seeds=()))}
 
 
 def test_the_plan_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "lesions", "photos", "--out", str(tmp_path / "out"), "--plan"]) == 0
     said = capsys.readouterr().out
-    assert said.count("to do  python -m dermdemo ") == 11 and RECIPES["laptop"] in said
+    assert said.count("to do  python -m dermdemo ") == 12 and RECIPES["laptop"] in said
     assert not (tmp_path / "out").exists()
 
 
