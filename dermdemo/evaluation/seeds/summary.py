@@ -54,9 +54,9 @@ def summarise(table: Table, facts: StudyFacts) -> Summary:
         (table.find(versus(arm, r) if r else arm, split, *where), r is not None or split == "train-val")
         for split, *where in COLUMNS.values())) for arm, r in pairs)
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
-    return Summary(lines=tuple(lines), said=(*stand_in(facts), *claim.conclusion(table),
-                                             *claim.controls(table, tuple(facts.arms)),
-                                             *claim.other_tasks(table, tuple(facts.arms)), *left))
+    said = (*stand_in(facts), *claim.conclusion(table), *claim.controls(table, (CLAIMED,)),
+            *claim.other_tasks(table, tuple(arms)), *left)
+    return Summary(lines=tuple(lines), said=said)
 
 
 def load_results(folder: Path) -> tuple[Table, StudyFacts]:
