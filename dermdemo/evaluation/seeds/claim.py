@@ -213,16 +213,17 @@ def controls(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
 
 
 def other_tasks(table: Table, arms: Sequence[str]) -> tuple[str, ...]:
-    """Arms pretrained without labels by another task: their gap and their scores against both arms of the claim."""
+    """Arms pretrained without labels by another task: their gaps and their scores against both arms of the claim."""
     out = []
     for arm, reference in ((a, r) for a in OTHER_TASKS for r in (AGAINST, CLAIMED) if a in arms and r in arms):
-        gaps, scores = gap_signs(table, LAST, reference, arm), score_signs(table, arm, reference)
-        gap, score = joint(gaps.values()), joint(scores.values())
-        if gap != "not known":
-            out.append(told(f"The gap of `{arm}` at the last epoch is {_GAP_CONTROL[gap][0]} that of `{reference}`",
-                            gaps))
-        if score != "not known":
-            out.append(told(f"On unseen lesions `{arm}` is {_CONTROL[score]} `{reference}`", scores))
+        for scope in (LAST, MATCHED):
+            gaps = gap_signs(table, scope, reference, arm)
+            if joint(gaps.values()) != "not known":
+                how, _ = _GAP_CONTROL[joint(gaps.values())]
+                out.append(told(f"The gap of `{arm}` {PLACES[scope]} is {how} that of `{reference}`", gaps))
+        scores = score_signs(table, arm, reference)
+        if joint(scores.values()) != "not known":
+            out.append(told(f"On unseen lesions `{arm}` is {_CONTROL[joint(scores.values())]} `{reference}`", scores))
     return tuple(out)
 
 

@@ -29,7 +29,7 @@ from dermdemo.evaluation.seeds.folder import (
     load_settings,
     read_json,
 )
-from dermdemo.evaluation.seeds.variants import PIXELS
+from dermdemo.evaluation.seeds.variants import PIXELS, in_order
 from dermdemo.models.checkpoint import CheckpointMeta, load_meta
 
 
@@ -85,7 +85,7 @@ def load_study_runs(root: Path) -> Study:
     """
     settings = load_settings(root)
     runs: dict[str, dict[int, Run]] = {}
-    for arm in settings.arms:
+    for arm in in_order(settings.arms):
         places = [RunPlace(root=root, arm=arm, seed=s) for s in settings.seeds]
         done = {p.seed: _run(p, settings) for p in places if p.kind == "done"}
         if done:

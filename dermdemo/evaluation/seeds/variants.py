@@ -92,3 +92,9 @@ def parse_arms(names: Sequence[str]) -> tuple[Variant, ...]:
     if twice:
         raise ConfigError(f"Named twice: {', '.join(twice)}.")
     return tuple(parse_variant(n) for n in names)
+
+
+def in_order(names: Sequence[str]) -> tuple[str, ...]:
+    """Arms as tables list them, whenever they joined: pretrained without labels, with labels, not at all."""
+    order = ("vae", *OTHER_TASKS, "imagenet", *UNTRAINED)
+    return tuple(sorted(names, key=lambda name: order.index(name.split("-")[0])))

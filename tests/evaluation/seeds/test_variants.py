@@ -6,7 +6,14 @@ import pytest
 
 from dermdemo.config import FinetuneConfig
 from dermdemo.errors import ConfigError
-from dermdemo.evaluation.seeds.variants import DEFAULT_ARMS, REFERENCES, compared_with, parse_arms, parse_variant
+from dermdemo.evaluation.seeds.variants import (
+    DEFAULT_ARMS,
+    REFERENCES,
+    compared_with,
+    in_order,
+    parse_arms,
+    parse_variant,
+)
 
 
 @pytest.mark.parametrize(("name", "unfrozen", "scale"), [
@@ -40,6 +47,12 @@ def test_every_control_of_the_default_set_differs_from_the_others() -> None:
 def test_a_name_without_a_meaning_is_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_variant(name)
+
+
+def test_arms_are_listed_alike_whenever_they_joined() -> None:
+    joined = ("scratch", "random-ls1", "random", "vae", "imagenet-head", "imagenet", "ssl")
+    assert in_order(joined) == ("vae", "ssl", "imagenet-head", "imagenet", "random-ls1", "random", "scratch")
+    assert in_order(DEFAULT_ARMS) == DEFAULT_ARMS
 
 
 def test_arms_are_named_once() -> None:
