@@ -80,7 +80,8 @@ def study(table: Table, facts: StudyFacts) -> str:
         f"Means of {n} seed{'s' if n != 1 else ''} ({len(facts.models)} models, schedule {facts.config['schedule']}, "
         f"stage learning rate {facts.config['stage_lr']}), 95 % intervals over {facts.drawn}, test "
         f"{facts.test_read}. The whole [page](docs/study.md) has every figure.", "",
-        *grid(("arm", *COLUMNS), rows), "", *(f"- {s}" for s in found.said), ""])
+        *grid(("arm", *COLUMNS), rows), "",
+        *(line for title, said in found.said.items() for line in (f"{title}:", "", *(f"- {s}" for s in said), ""))])
 
 
 def updated(text: str, block: str, name: str = "results") -> str:

@@ -134,8 +134,9 @@ def test_the_study_over_seeds_says_what_its_intervals_say(evidence: Evidence) ->
         sign = "+" if " - " in arm else ""
         assert row is not None and (
             f"{row.value:{sign}.3f} {row.low:{sign}.3f} to {row.high:{sign}.3f}".replace("-", "−") in page)
-    for sentence in summarise(table, facts).said:
-        assert sentence.replace("`", "") in page
+    for title, sentences in summarise(table, facts).said.items():
+        assert title in page and sentences
+        assert all(sentence.replace("`", "") in page for sentence in sentences)
     for start in (evidence.vae.sha256, "0" * 64):
         other = dataclasses.replace(evidence, seeds=(table, dataclasses.replace(facts, starts={"vae": start})))
         assert words.SEEDS_VAE[start == evidence.vae.sha256] in render(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,10 +39,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """Arms and differences, and sentences on the claim, all of which follow from intervals."""
+    """Arms and differences, and sentences that follow from their intervals.
+
+    Attributes:
+        said: heading -> sentences, of which there is at least one.
+    """
 
     lines: tuple[Line, ...]
-    said: tuple[str, ...]
+    said: Mapping[str, tuple[str, ...]]
 
 
 def summarise(table: Table, facts: StudyFacts) -> Summary:
@@ -54,9 +59,10 @@ def summarise(table: Table, facts: StudyFacts) -> Summary:
         (table.find(versus(arm, r) if r else arm, split, *where), r is not None or split == "train-val")
         for split, *where in COLUMNS.values())) for arm, r in pairs)
     left = [f"Not finished yet, and not in these figures: {', '.join(facts.missing)}."] if facts.missing else []
-    said = (*stand_in(facts), *claim.conclusion(table), *claim.controls(table, (CLAIMED,)),
-            *claim.other_tasks(table, tuple(arms)), *left)
-    return Summary(lines=tuple(lines), said=said)
+    said = {"The claim": (*claim.conclusion(table), *stand_in(facts), *left),
+            "Beside controls": claim.controls(table, (CLAIMED,)),
+            "Another task without labels": claim.other_tasks(table, tuple(arms))}
+    return Summary(lines=tuple(lines), said={title: found for title, found in said.items() if found})
 
 
 def load_results(folder: Path) -> tuple[Table, StudyFacts]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from dermdemo.evaluation.seeds.facts import StudyFacts
 from dermdemo.evaluation.seeds.summary import COLUMNS, Line, summarise
@@ -22,14 +22,19 @@ def seeds(evidence: Evidence) -> str:
     table, facts = evidence.seeds
     found = summarise(table, facts)
     n = len(facts.finished_seeds)
-    said = "".join(f"<li>{with_code(sentence)}</li>" for sentence in found.said)
+    said = "".join(_said(title, sentences) for title, sentences in found.said.items())
     rows = [(_label(line, facts), [_cell(row, signed if with_sign else number) for row, with_sign in line.cells])
             for line in found.lines]  # fmt: skip
     shown = figure_table((words.SEEDS_ARM, *(f"{name[0].upper()}{name[1:]}" for name in COLUMNS)), rows,
                          css="dd-seeds")  # fmt: skip
-    body = f'{note(_intro(evidence, facts))}{region(words.SEEDS_REGION, shown)}<ul class="dd-said">{said}</ul>'
+    body = f'{note(_intro(evidence, facts))}{region(words.SEEDS_REGION, shown)}{said}'
     title = words.SEEDS_TITLE.format(n=n) if n > 1 else words.SEEDS_TITLE_ONE
     return section(title, body, anchor="seeds")
+
+
+def _said(title: str, sentences: Sequence[str]) -> str:
+    items = "".join(f"<li>{with_code(sentence)}</li>" for sentence in sentences)
+    return f'<h3>{escape(title)}</h3><ul class="dd-said">{items}</ul>'
 
 
 def _intro(evidence: Evidence, facts: StudyFacts) -> str:
